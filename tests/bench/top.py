@@ -1,14 +1,15 @@
-"""What `tracing.top` costs the engine that it looks at, and takes of the machine.
+"""What `tracing.top` costs the engine that it looks at: how much longer a step takes while the command works, times the
+share of the time in which it does.
 
-One engine under a closed loop of streams, and the command in a process of its own, which is stopped (SIGSTOP) and goes
-on (SIGCONT) in blocks of a second. A round has three blocks in random order, one with the command and two without. The
-engine records all the time, so that the difference is the looking alone: what recording costs is what
-`tests/bench/overhead.py` tells. A block's figure is the mean wall time of its steps, from one delivery to the next.
-`looked at / not` is the block with the command above the mean of the two without, `not / not` one of these above the
-other, which should read zero. A command whose second has gone by while it was stopped looks as soon as it goes on, so
-that each block with it has one look, as each second has without this bench.
+One engine under a closed loop of streams, which records all the time: what recording costs is what
+`tests/bench/overhead.py` tells. The command is a process of its own. At first it looks every second, as it does for its
+user, and its processor time is taken. Then it looks again and again without a pause, and is stopped (SIGSTOP) and goes
+on (SIGCONT) in short blocks: rounds of three in random order, one with it and two without. A block's figure is the mean
+wall time of its steps, from one delivery to the next. `looking / not` is the block with the command above the mean of
+the two without, `not / not` one of these above the other, which should read zero. What a step grows by for each second
+of the command's processor time in those blocks, times the share of a processor that it takes for its user, is the cost.
 
-example: python tests/bench/top.py --shape one-gpu --seconds 240
+example: python tests/bench/top.py --shape one-gpu --seconds 200
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from probes.statistics.intervals import Estimate
 from tests.bench.planted_stages import STREAMS, recorded_engine
 from tracing.shapes.shape import shape_named
 from tracing.timeline.intervals import Ints
@@ -39,74 +40,75 @@ from tracing.whatif.slopes import center
 from tracing.whatif.steps import EngineSteps
 
 ROOT = Path(__file__).resolve().parents[2]
-WARM_UP_S = 8  # of the command, until its window is full
+BLOCK_S = 0.15
+WARM_UP_S = 8.0  # of the command, until its window is full
+USUAL_S = 30.0  # in which it looks as for its user
 # The command without the switch, which is turned on already.
 PROGRAM = """
 import math, sys
 from probes.console import console
 from tracing.attach.engine import standing_engine
-from tracing.top.__main__ import come_last, show
-come_last()
-show(standing_engine(int(sys.argv[1])), console(), math.inf)
+from tracing.top import __main__ as top
+top.PERIOD_S = float(sys.argv[2])
+top.come_last()
+top.show(standing_engine(int(sys.argv[1])), console(), math.inf)
 """
 
+Round = tuple[Block, Block, Block]  # with the command, and twice without
 
-class PausedCommand:
-    """The command on an engine, stopped but for some blocks; `cpu_s` is what it took in these."""
+
+class LookingCommand:
+    """The command on an engine, in a process of its own."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self.child, self.process = child, psutil.Process(child.pid)
-        self.cpu_s = 0.0
 
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Let it look for as long as the block lasts."""
-        before = self._used_s()
-        self.child.send_signal(signal.SIGCONT)
-        yield
-        self.child.send_signal(signal.SIGSTOP)
-        self.cpu_s += self._used_s() - before
-
-    def _used_s(self) -> float:
+    def used_s(self) -> float:
+        """The processor time that it has taken."""
         times = self.process.cpu_times()
         return times.user + times.system
 
+    def stop(self) -> None:
+        self.child.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.child.send_signal(signal.SIGCONT)
+
 
 @contextmanager
-def paused_command(pid: int) -> Iterator[PausedCommand]:
-    """The command on the engine of a process, warm and stopped; it ends with the block."""
-    words = [sys.executable, "-c", PROGRAM, str(pid)]
+def looking_command(pid: int, period_s: float) -> Iterator[LookingCommand]:
+    """The command on the engine of a process, with its window full; it ends with the block."""
+    words = [sys.executable, "-c", PROGRAM, str(pid), str(period_s)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as child:
         try:
             time.sleep(WARM_UP_S)
-            child.send_signal(signal.SIGSTOP)
-            yield PausedCommand(child)
+            yield LookingCommand(child)
         finally:
             child.kill()
 
 
-@dataclass(frozen=True)
-class LookedAtRound:
-    """A block with the command, and two without."""
+def usual_share(pid: int) -> float:
+    """The share of a processor that the command takes for its user."""
+    with looking_command(pid, PERIOD_S) as command:
+        before_s = command.used_s()
+        time.sleep(USUAL_S)
+        return (command.used_s() - before_s) / USUAL_S
 
-    looked_at: Block
-    others: tuple[Block, Block]
 
-
-def rounds(recorder: BlockRecorder, command: PausedCommand, seconds: float) -> Iterator[LookedAtRound]:
-    """Rounds of blocks, in each of which the command's turn comes at random."""
+def rounds(recorder: BlockRecorder, command: LookingCommand, seconds: float) -> Iterator[Round]:
+    """Rounds of blocks, in each of which the command's turn comes at random; it is stopped in between."""
+    command.stop()
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
         turn, blocks = random.randrange(3), []
         for number in range(3):
             if number == turn:
-                with command.going_on():
-                    blocks.append(recorder.block(PERIOD_S))
-            else:
-                blocks.append(recorder.block(PERIOD_S))
-        looked_at = blocks.pop(turn)
-        random.shuffle(blocks)
-        yield LookedAtRound(looked_at, (blocks[0], blocks[1]))
+                command.go_on()
+            blocks.append(recorder.block(BLOCK_S))
+            command.stop()
+        looking = blocks.pop(turn)
+        first, second = random.sample(blocks, 2)
+        yield looking, first, second
 
 
 def lengths_ns(block: Block, steps: EngineSteps) -> Ints:
@@ -116,33 +118,40 @@ def lengths_ns(block: Block, steps: EngineSteps) -> Ints:
     return np.diff(steps.delivered_ns)[places[follows] - 1]
 
 
-def lines(recorder: BlockRecorder, done: Sequence[LookedAtRound], cpu_s: float) -> Iterator[str]:
-    """What came of it."""
-    steps = recorder.recorded().steps(STREAMS)
-    taken = [[lengths_ns(block, steps) for block in (each.looked_at, *each.others)] for each in done]
+def lines(steps: EngineSteps, done: Sequence[Round], usual: float, in_blocks: float) -> Iterator[str]:
+    """What came of it; the shares of a processor are those for its user and in the blocks with it."""
+    taken = [[lengths_ns(block, steps) for block in blocks] for blocks in done]
     periods = [[float(each.mean()) for each in blocks] for blocks in taken if min(map(len, blocks)) >= FEWEST]
-    usual = center([(first + second) / 2 for _, first, second in periods])
-    looks_s = len(done) * PERIOD_S
-    yield f"a step of {usual.value / 1e6:.2f} ms, {len(periods)} rounds; looking took {cpu_s / looks_s:.2%} of a CPU"
-    for name, ratios in (
-        ("looked at / not", [2 * looked_at / (first + second) - 1 for looked_at, first, second in periods]),
-        ("not / not", [second / first - 1 for _, first, second in periods]),
-    ):
-        change = center(ratios)
-        low, high = ("n/a" if end is None else f"{end:+.2%}" for end in (change.low, change.high))
-        yield f"{name:15}  {change.value:+.2%} [{low}, {high}]"
+    step = center([(first + second) / 2 for _, first, second in periods])
+    looking = center([2 * looking / (first + second) - 1 for looking, first, second in periods])
+    cost = Estimate(*(end and end * usual / in_blocks for end in (looking.value, looking.low, looking.high)))
+    yield f"a step of {step.value / 1e6:.2f} ms, {len(periods)} rounds"
+    yield f"of a CPU: {usual:.2%} for its user, {in_blocks:.2%} in the blocks with it"
+    yield f"looking / not  {said(looking)}"
+    yield f"not / not      {said(center([second / first - 1 for _, first, second in periods]))}"
+    yield f"a step costs   {said(cost)}"
+
+
+def said(change: Estimate) -> str:
+    low, high = ("n/a" if end is None else f"{end:+.2%}" for end in (change.low, change.high))
+    return f"{change.value:+.2%} [{low}, {high}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="one-gpu")
-    parser.add_argument("--seconds", type=float, default=240.0, help="default %(default)s")
+    parser.add_argument("--seconds", type=float, default=200.0, help="of blocks (default %(default)s)")
     args = parser.parse_args()
     with ExitStack() as stack:
         recorder = recorded_engine(stack, shape_named(args.shape))
-        command = stack.enter_context(paused_command(recorder.engine.standing.pid))
+        pid = recorder.engine.standing.pid
+        usual = usual_share(pid)
+        command = stack.enter_context(looking_command(pid, 0.0))
+        before_s = command.used_s()
         done = list(rounds(recorder, command, args.seconds))
-        print(*lines(recorder, done, command.cpu_s), sep="\n")
+        looked_s = sum(looking.end_ns - looking.begin_ns for looking, _, _ in done) / 1e9
+        in_blocks = (command.used_s() - before_s) / looked_s
+        print(*lines(recorder.recorded().steps(STREAMS), done, usual, in_blocks), sep="\n")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tracing.top.timeuse import TimeUse
 
 PERIOD_S, WINDOW_S = 1.0, 5.0
-USE_PERIODS = 5  # what the time goes into is worked out anew so seldom: it takes more than all the rest
+USE_PERIODS = 5  # what the time goes into is worked out anew so seldom, once it is known: it takes more than the rest
 MOST_RECORDS = 20_000  # and from no more records than that, if one period does not have more
 LAST = 19  # the lowest priority
 EXAMPLES = """examples:
@@ -116,7 +116,7 @@ def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None =
         window.look()
         files, now_s = window.files(), time.monotonic()
         if files:
-            if use is None or number % USE_PERIODS == 0:
+            if use is None or not use.phases or number % USE_PERIODS == 0:
                 looks = window.last(MOST_RECORDS)
                 use = time_use(window.files(looks), length_s(looks))
             begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
