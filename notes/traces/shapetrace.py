@@ -85,6 +85,7 @@ def read(shape: str, folder: Path = FOLDER) -> ShapeTrace:
     frames["steps"] = frames["steps"].reindex(columns=STEP_COLUMNS, fill_value=NOT_COUNTED)
     processes = [read_record(ProcessRecord, values) for values in file["processes"]]
     texts = {(pid, number): text for pid, number, text in file["texts"]}
+    frames["costs"] = pd.DataFrame()  # of the machine, not of vLLM
     timeline = Timeline(Path(shape), **frames, texts=texts, processes=processes, torn=0, dropped=0)
     return ShapeTrace(shape, file["about"], timeline, tuple(PassedPlace(*place) for place in file["passed"]))
 

@@ -8,7 +8,8 @@ a step's period, from its start to the next one's, over the share of the period 
 comparison is the median of the trials' figures with its interval by order statistics, until the half-width is under
 0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine without the recorder, where the
 switch is nobody's: it should read zero. What a hook costs that calls through is on both sides: `hooks` tells it, the
-calls of a step times what one of them takes.
+calls of a step times what one of them takes. `estimate` is what a review's first line says of the same engine, from the
+calls around which the recorder measures itself.
 
 With `--nvtx` ranges and marks are made though no tool listens, so that the figure is our part alone; run under nsys
 (nsys profile -t nvtx -s none --cpuctxsw=none python tests/bench/overhead.py --nvtx) what it takes to write them is
@@ -33,7 +34,7 @@ import threading
 import time
 import unittest.mock
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -50,6 +51,7 @@ from probes.checkpoint import default_model, two_layer_model
 from probes.engineplatform import engine_platform
 from probes.machine import fingerprint
 from tracing import timeline
+from tracing.breakdown.cost import recorder_cost
 from tracing.events.step import STEP, Step
 from tracing.hooks.recorder import SWITCH
 from tracing.overhead.ledger import interval
@@ -202,6 +204,20 @@ def hooks(engine: Engine, cell: Cell, trace: Path, nvtx: bool) -> str:
     return f"{calls:.0f} calls a step of {each:.0f} ns are {calls * each / took:.2%} of it, all processes together"
 
 
+def estimate(engine: Engine, cell: Cell, trace: Path) -> str:
+    """What a review of some trials says that the recorder takes of a step."""
+    begun = time.monotonic_ns()
+    took = statistics.median(engine.period(cell, 20_000 + number) for number in range(WARM_UPS))
+    recorded = timeline.read(trace)
+    spans, costs = recorded.spans, recorded.costs
+    trials = replace(recorded, spans=spans[spans["start_ns"] > begun], costs=costs[costs["at_ns"] > begun])
+    cost = recorder_cost(trials, ())
+    if cost.ns_per_step is None or cost.share is None:
+        return "not measured"
+    in_all = f"{cost.ns_per_step / took:.2%} of a step, {cost.ns_per_step / 1e3:.0f} µs in all threads"
+    return f"{in_all}; {cost.share:.2%} of the busiest one's time"
+
+
 def arm_of(model_name: str, batch_sizes: list[int], output_len: int) -> tuple[Arm, Path]:
     """The one arm that all engines are of, and its model."""
     tiny = model_name == "two-layer"
@@ -263,6 +279,7 @@ def main() -> None:
             for name, measure in (
                 ("on / paused", lambda cell=cell: alternate(on, cell, args.trials)),
                 ("nobody / nobody", lambda cell=cell: alternate(off, cell, args.trials)),
+                ("estimate", lambda cell=cell: estimate(on, cell, Path(scratch, "trace"))),
                 ("hooks", lambda cell=cell: hooks(on, cell, Path(scratch, "trace"), args.nvtx)),
                 ("on / off", lambda cell=cell: compare(off.period, on.period, cell, args.pairs)),
                 ("off / off", lambda cell=cell: compare(off.period, off_too.period, cell, args.pairs)),

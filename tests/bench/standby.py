@@ -24,8 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tracing import timeline
 from tracing.events import layout
 from tracing.hooks import _recorder
-from tracing.hooks.wrappers import table
-from tracing.record.spancost import kind_of, python_ns, schedule_ns, segment_ns, update_ns
+from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.sites.site import Site
 
@@ -71,18 +70,17 @@ def wrapped(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 KINDS: dict[str, tuple[Callable[[Callable[..., Any]], float], Callable[..., Any], Callable[..., Any]]] = {
-    "hook in C": (called_ns, nothing, wrapped("runner.update", nothing)),
-    "wrapper in Python": (called_ns, nothing, wrapped("executor.wait", nothing)),
+    "hook": (called_ns, nothing, wrapped("runner.update", nothing)),
+    "hook around a hook": (called_ns, nothing, wrapped("executor.wait", nothing)),
     "output of a stream": (awaited_ns, outputs, wrapped("async.generate", outputs)),
 }
 
 
 def kind_name(site: Site) -> str:
-    """The kind of a site's hook; what vLLM's scheduler and messages are hooked by is Python."""
-    kind = kind_of(site)
-    if kind is segment_ns:
+    """The kind of a site's hook; where a step's number is read there are two."""
+    if site.kind in ("coroutine", "async generator"):
         return "output of a stream"
-    return "wrapper in Python" if kind in (python_ns, schedule_ns, update_ns) else "hook in C"
+    return "hook around a hook" if site.name in steps.NUMBERING else "hook"
 
 
 def costs(rounds: int) -> dict[str, list[float]]:

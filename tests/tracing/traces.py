@@ -134,6 +134,10 @@ class TraceWriter:
         """What OpenTelemetry calls the parent of a call with this id, noted at a time in nanoseconds."""
         return self._list(layout.TRACED, -1, 0, [self.text(external), self.text(traceparent), int(is_own)], at)
 
+    def cost(self, site: str, ns: int) -> TraceWriter:
+        """What watching a call cost."""
+        return self._list(layout.COST, -1, 0, [CODES[site], ns])
+
     def close(self, **said: Any) -> Path:
         """Write the event file and the process file (`said` overrides what is in it); the event file's path."""
         header = np.zeros(1, layout.HEADER)

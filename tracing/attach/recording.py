@@ -68,15 +68,15 @@ def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
 
 
 @contextmanager
-def traced(engine: StandingEngine, folder: Path, measures_cost: bool = True) -> Iterator[list[str]]:
-    """`trace.json` around a recording, which adds its problems; with what a span costs, which takes a second."""
+def traced(engine: StandingEngine, folder: Path) -> Iterator[list[str]]:
+    """`trace.json` around a recording, which adds its problems."""
     problems: list[str] = []
     begun = trace.begin(folder, engine.standing.title, Watchers(nvtx=False, nsys=False, py_spy=0))
     yield problems
     if is_empty(folder):
         discard(folder)
         raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
-    trace.end(folder, begun, 0, problems, measures_cost)
+    trace.end(folder, begun, 0, problems)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
+import pandas as pd
 
 from probes.columns import column
 from probes.errors import EnginescopeError
@@ -15,16 +15,21 @@ from tracing.pyspy import recording
 from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace as torchtrace
 
+MOST = 10  # times a site's median: what was interrupted counts as no more
+
 
 @dataclass(frozen=True)
 class RecorderCost:
     """`cost`: what the recorder itself cost."""
 
     spans: int = field(metadata=column("recorded", "spans"))
-    ns_per_span: float | None = field(metadata=column("the mean, measured after the run; null: not measured", "ns"))
+    ns_per_span: float | None = field(
+        metadata=column("the mean, measured around one call of 32 of each site; null: too few for one", "ns")
+    )
+    ns_per_step: float | None = field(metadata=column("the same of all spans, over the engine's steps", "ns"))
     share: float | None = field(
         metadata=column(
-            "an estimate of its part of the busiest thread's time while there was traffic",
+            "its part of the busiest thread's time while there was traffic",
             "1",
             "sum over that thread's spans of what one of their site costs / time",
         )
@@ -34,21 +39,28 @@ class RecorderCost:
     )
 
 
-def recorder_cost(timeline: Timeline, trace: TraceRecord | None, quotes: tuple[QuotedCost, ...]) -> RecorderCost:
-    """Spans, nanoseconds a span as measured after the run, and the recorder's share of wall time.
+def recorder_cost(timeline: Timeline, quotes: tuple[QuotedCost, ...]) -> RecorderCost:
+    """What watching took of the engine's threads while there was traffic, by the calls around which it was measured.
 
-    The share is that of the thread in which it is largest while there was traffic: an estimate, since spans are counted
-    and not timed.
+    A span costs what those of its site in its process did, one of a site without any what all of them did.
     """
-    spans, mean = timeline.spans, trace.ns_per_span if trace else None
-    share = None
-    if trace and mean and (spans["step"] >= 0).any():
-        traffic = spans.loc[spans["step"] >= 0, ["start_ns", "end_ns", "site", "pid", "thread"]]
-        window = int(traffic["end_ns"].max() - traffic["start_ns"].min())
-        of_site = np.array([trace.ns_by_site.get(str(site), mean) for site in traffic["site"].cat.categories])
-        costs = traffic.assign(ns=of_site[traffic["site"].cat.codes])
-        share = float(costs.groupby(["pid", "thread"])["ns"].sum().max()) / max(window, 1)
-    return RecorderCost(len(spans), mean, share, quotes)
+    spans, costs = timeline.spans, timeline.costs
+    in_steps = spans[spans["step"] >= 0]
+    if not len(costs) or not len(in_steps):
+        return RecorderCost(len(spans), None, None, None, quotes)
+    begin, end = int(in_steps["start_ns"].min()), int(in_steps["end_ns"].max())
+    traffic = spans[(spans["start_ns"] >= begin) & (spans["start_ns"] < end)]
+    of_site = costs.groupby(["pid", "site"])["ns"].agg(_mean)
+    count = traffic.groupby(["pid", "thread", "site"], observed=True).size().rename("count").reset_index()
+    each = of_site.reindex(pd.MultiIndex.from_frame(count[["pid", "site"]])).fillna(_mean(costs["ns"])).to_numpy()
+    ns = count["count"] * each
+    share = float(ns.groupby([count["pid"], count["thread"]]).sum().max()) / max(end - begin, 1)
+    steps = int((traffic["site"] == "scheduler.schedule").sum())
+    return RecorderCost(len(spans), ns.sum() / len(traffic), ns.sum() / steps if steps else None, share, quotes)
+
+
+def _mean(ns: pd.Series) -> float:
+    return float(ns.clip(upper=MOST * ns.median()).mean())
 
 
 def ledger_rows(timeline: Timeline, trace: TraceRecord | None) -> tuple[tuple[QuotedCost, ...], list[str]]:

@@ -148,7 +148,7 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),
-        cost=recorder_cost(within, trace, ledger),
+        cost=recorder_cost(within, ledger),
         operators=sums,
         samples=None,
         gpu=None,

@@ -30,6 +30,8 @@ Mapped events = {.fd = -1};
 const volatile uint8_t *paused = &never;
 __thread uint32_t thread_id;
 __thread int64_t current_step = -1;
+__thread int64_t last_length;
+uint8_t calls_of_site[SITES];
 
 static Mapped texts = {.fd = -1};
 static PyObject *numbers; /* text -> its number */
@@ -65,6 +67,7 @@ static inline void publish(int64_t number, uint16_t kind) {
 
 void write_span(uint16_t site, uint16_t kind, int64_t start, int64_t end, uint32_t request, int64_t step,
                 int64_t value, uint32_t extra) {
+    last_length = end - start;
     int64_t number = take(1);
     if (number < 0) return;
     Record *r = slot(number);
@@ -96,6 +99,12 @@ void write_list(uint16_t code, int64_t key, int64_t step, const uint32_t *words,
         publish(more, MORE);
     }
     publish(head, LIST);
+}
+
+void write_cost(uint16_t site, int64_t from) {
+    int64_t ns = clock_ns() - from - last_length;
+    uint32_t words[] = {site, ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX};
+    if (ns > 0) write_list(COST, 0, current_step, words, 2);
 }
 
 /* Texts beside a ring are known for as long as a record may name them: those that were not met since the last time are

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 enum { SPAN = 1, RAISED, LIST, MORE }; /* what a record is */
+enum { COST = 10 };                    /* the code of a list */
+enum { SITES = 256, COST_EACH = 32 };
 
 typedef struct {
     int64_t start, end, step, value;
@@ -23,6 +25,8 @@ extern Mapped events;
 extern const volatile uint8_t *paused; /* nothing is written while this is not 0 */
 extern __thread uint32_t thread_id;
 extern __thread int64_t current_step;
+extern __thread int64_t last_length; /* of the span that this thread wrote last */
+extern uint8_t calls_of_site[SITES];
 
 static inline int64_t clock_ns(void) {
     struct timespec t;
@@ -48,6 +52,11 @@ int64_t events_dropped(void);
 void write_span(uint16_t site, uint16_t kind, int64_t start, int64_t end, uint32_t request, int64_t step,
                 int64_t value, uint32_t extra);
 void write_list(uint16_t code, int64_t key, int64_t step, const uint32_t *words, int64_t count);
+
+/* What watching a call costs is measured where it happens, in one call of COST_EACH of a site: from `cost_from`, which
+ * gives 0 for the others, to `write_cost`, less the length of the call's span, which was written last. */
+static inline int64_t cost_from(uint16_t site) { return ++calls_of_site[site % SITES] % COST_EACH ? 0 : clock_ns(); }
+void write_cost(uint16_t site, int64_t from);
 
 /* The number of a text, which is written down when it is first met; 0 for None and for what is not a text. */
 uint32_t text_number(PyObject *text);

@@ -13,6 +13,9 @@ typedef struct {
     Py_ssize_t position;
     uint16_t site;
     int range_only; /* an NVTX range, and no span: another stand-in around this one writes it */
+    int inside;     /* what it costs is in what the stand-in around it does */
+    int delays;     /* before a call; one between two stand-ins is made by the one inside */
+    PyObject *special; /* called with the original and its arguments, and writes the span; None: the hook itself does */
 } Hook;
 
 /* The request that a call is about: an argument by position or keyword, or one attribute of it; NULL where none is. */
@@ -79,10 +82,20 @@ static void write_call(Hook *hook, PyObject *const *args, Py_ssize_t count, PyOb
     if (!result) PyErr_Restore(type, error, trace);
 }
 
-static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
-    Hook *hook = (Hook *)self;
-    if (!writing()) return PyObject_Vectorcall(hook->original, args, flags, names);
-    if (!hook->range_only) delay_before(hook->site);
+static PyObject *call_special(Hook *hook, PyObject *const *args, size_t flags, PyObject *names) {
+    Py_ssize_t count = PyVectorcall_NARGS(flags), named = names ? PyTuple_GET_SIZE(names) : 0;
+    PyObject *given[] = {hook->original, PyTuple_New(count), PyDict_New()};
+    int failed = !given[1] || !given[2];
+    for (Py_ssize_t i = 0; !failed && i < count; i++) PyTuple_SET_ITEM(given[1], i, Py_NewRef(args[i]));
+    for (Py_ssize_t i = 0; !failed && i < named; i++)
+        failed = PyDict_SetItem(given[2], PyTuple_GET_ITEM(names, i), args[count + i]) < 0;
+    PyObject *result = failed ? NULL : PyObject_Vectorcall(hook->special, given, 3, NULL);
+    Py_XDECREF(given[1]);
+    Py_XDECREF(given[2]);
+    return result;
+}
+
+static PyObject *call_and_write(Hook *hook, PyObject *const *args, size_t flags, PyObject *names) {
     Py_ssize_t count = PyVectorcall_NARGS(flags);
     PyObject *request = asked_for(hook, args, count, names);
     int ranged = nvtx_on;
@@ -96,13 +109,24 @@ static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, 
     return result;
 }
 
+static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
+    Hook *hook = (Hook *)self;
+    if (!writing()) return PyObject_Vectorcall(hook->original, args, flags, names);
+    if (hook->delays) delay_before(hook->site);
+    int64_t from = hook->inside ? 0 : cost_from(hook->site);
+    PyObject *result = (hook->special == Py_None ? call_and_write : call_special)(hook, args, flags, names);
+    if (from && result) write_cost(hook->site, from);
+    return result;
+}
+
 static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"original", "site", "position", "keyword", "attribute", "numbers", "range_only", NULL};
-    PyObject *original, *keyword = Py_None, *attribute = Py_None, *numbers = Py_None;
-    int site, range_only = 0;
+    static char *names[] = {"original", "site", "position", "keyword", "attribute", "numbers", "range_only",
+                            "inside", "delays", "special", NULL};
+    PyObject *original, *keyword = Py_None, *attribute = Py_None, *numbers = Py_None, *special = Py_None;
+    int site, range_only = 0, inside = 0, delays = 1;
     Py_ssize_t position = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOOp", names, &original, &site, &position, &keyword, &attribute,
-                                     &numbers, &range_only))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOOpppO", names, &original, &site, &position, &keyword, &attribute,
+                                     &numbers, &range_only, &inside, &delays, &special))
         return NULL;
     Hook *hook = (Hook *)type->tp_alloc(type, 0);
     if (!hook) return NULL;
@@ -113,6 +137,9 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     hook->position = position;
     hook->site = (uint16_t)site;
     hook->range_only = range_only;
+    hook->inside = range_only || inside;
+    hook->delays = delays && !range_only;
+    hook->special = Py_NewRef(special);
     hook->vectorcall = hook_call;
     hook->dict = PyDict_New();
     return (PyObject *)hook;
@@ -121,6 +148,7 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
 static int hook_traverse(Hook *hook, visitproc visit, void *arg) {
     Py_VISIT(hook->original);
     Py_VISIT(hook->numbers);
+    Py_VISIT(hook->special);
     Py_VISIT(hook->dict);
     return 0;
 }
@@ -130,6 +158,7 @@ static int hook_clear(Hook *hook) {
     Py_CLEAR(hook->keyword);
     Py_CLEAR(hook->attribute);
     Py_CLEAR(hook->numbers);
+    Py_CLEAR(hook->special);
     Py_CLEAR(hook->dict);
     return 0;
 }
@@ -148,7 +177,8 @@ static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObje
 
 PyTypeObject HookType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "_recorder.Hook",
-    .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False)",
+    .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False, inside=False, "
+              "delays=True, special=None)",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .tp_new = hook_new,

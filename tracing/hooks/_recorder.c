@@ -11,6 +11,7 @@
 #include "_hook.h"
 #include "_launches.h"
 #include "_nvtx.h"
+#include "_scope.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -134,9 +135,14 @@ static PyObject *py_delay_on_device(PyObject *self, PyObject *function) {
 }
 
 static PyObject *py_enter(PyObject *self, PyObject *site) {
-    if (!writing()) Py_RETURN_FALSE;
-    delay_before((uint16_t)whole(site));
-    Py_RETURN_TRUE;
+    int64_t from = writing() ? cost_from((uint16_t)whole(site)) : 0;
+    return PyLong_FromLongLong(from ? from : writing());
+}
+
+static PyObject *py_cost(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "cost() takes a site and what enter() gave");
+    if (writing()) write_cost((uint16_t)whole(args[0]), whole(args[1]));
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_writing(PyObject *self, PyObject *ignored) { return PyBool_FromLong(writing()); }
@@ -198,7 +204,11 @@ static PyMethodDef functions[] = {
     {"delay_on_device", py_delay_on_device, METH_O,
      "delay_on_device(function): it puts delays on the device, called with the site, the phase and nanoseconds."},
     {"enter", py_enter, METH_O,
-     "enter(site): whether spans are written now; if so, after the delay that a hook of this site makes before its call."},
+     "enter(site): 0 where no spans are written now; else 1, or of a call whose cost is to be written what `cost` needs."},
+    {"cost", (PyCFunction)(void (*)(void))py_cost, METH_FASTCALL,
+     "cost(site, entered): a call whose span was just written, on this thread, is over."},
+    {"scope", scope_around, METH_VARARGS,
+     "scope(site, name, scope): what writes a span of the scope, where spans are written now; else the scope itself."},
     {"report_to", hook_report_to, METH_O, "report_to(function): it is called with an error of the recorder's own."},
     {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
     {"make_ranges", nvtx_begin, METH_VARARGS,
@@ -214,7 +224,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_recorder", "The recorder's hot path.", -1, functions};
 
 PyMODINIT_FUNC PyInit__recorder(void) {
-    PyObject *made = PyModule_Create(&module);
+    PyObject *made = PyType_Ready(&ScopeType) < 0 ? NULL : PyModule_Create(&module);
     if (!made || PyModule_AddType(made, &HookType) < 0 || PyModule_AddType(made, &LaunchesType) < 0) return NULL;
     return made;
 }

@@ -181,7 +181,7 @@ class Keeper:
     def _write(self, firing: Firing, when: float, draft: Path) -> Keep:
         """Write all of it into a folder that is not counted as kept yet."""
         draft.mkdir(parents=True, exist_ok=True)
-        with traced(self.engine, draft, measures_cost=False) as problems:
+        with traced(self.engine, draft) as problems:
             problems += self.profile.collect(draft) if self.profile else []
             problems += Moved(self.engine.folder, draft, firing.at_ns - firing.value_ns - BEFORE_NS).close()
             self.samples.write(draft)

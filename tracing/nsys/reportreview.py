@@ -75,7 +75,7 @@ def review_report(path: Path) -> ReportReview:
         review,
         about=about(report, timeline),
         problems=(*review.problems, *ranges.missing(report, timeline)),
-        cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
+        cost=RecorderCost(len(timeline.spans), None, None, None, ()),  # nsys's own is not in its report
     )
     clock = ReportClock(offset_ns, off_by_ns)
     return ReportReview(replace(findings, review=review), stages(timeline), clock, device_work)

@@ -73,7 +73,12 @@ def machine_line(starvation: Starvation | None) -> str:
 def headline(review: Review) -> str:
     requests, cost = review.requests, review.cost
     states = ", ".join(f"{count} {state}" for state, count in requests.states.items())
-    per_span = f"{cost.ns_per_span} ns a span" if cost.ns_per_span else "cost not measured"
+    if cost.ns_per_span is None:
+        costs = "cost not measured"
+    else:
+        costs = (
+            f"{us(cost.ns_per_span)} each, {us(cost.ns_per_step)} a step, {percent(cost.share)} of the busiest thread"
+        )
     whole = (
         f"{requests.whole} of {requests.total} requests whole ({states}); unexplained "
         f"{percent(review.unexplained_share_median)} at the median, "
@@ -81,8 +86,7 @@ def headline(review: Review) -> str:
     )
     return (
         f"{whole if requests.total else 'no request was seen'}; "
-        f"{cost.spans:,} spans, {review.dropped_spans} dropped, {per_span}, "
-        f"{percent(cost.share)} of the busiest thread (an estimate)"
+        f"{cost.spans:,} spans, {review.dropped_spans} dropped; {costs}"
     )
 
 

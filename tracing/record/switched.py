@@ -51,10 +51,7 @@ class SwitchedTrace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Complete the folder, now that the engine is gone; one to which no process wrote is removed.
-
-        What a span costs is measured, which takes a second, unless there is a hurry.
-        """
+        """Complete the folder, now that the engine is gone; one to which no process wrote is removed."""
         self._switch.unlink(missing_ok=True)
         if is_empty(self.folder):
             discard(self.folder)
@@ -64,7 +61,7 @@ class SwitchedTrace:
         except EnginescopeError as unreadable:
             problems = [str(unreadable)]
         with suppress(EnginescopeError) if kind else nullcontext():  # what ended the engine is what a user must hear
-            trace.end(self.folder, self._begun, 0, problems, measures_cost=kind is None)
+            trace.end(self.folder, self._begun, 0, problems)
 
     def _turn(self, state: int) -> None:
         descriptor = os.open(self._switch, os.O_WRONLY)

@@ -9,7 +9,6 @@ from pathlib import Path
 from probes.machine import fingerprint
 from tracing.events.tracefile import ENDED, TraceRecord, write_trace
 from tracing.record.command import Watchers
-from tracing.record.spancost import ns_by_site, ns_per_span, span_counts
 
 
 def begin(folder: Path, command: str, watchers: Watchers) -> TraceRecord:
@@ -19,10 +18,6 @@ def begin(folder: Path, command: str, watchers: Watchers) -> TraceRecord:
     return trace
 
 
-def end(folder: Path, trace: TraceRecord, code: int, problems: list[str], measures_cost: bool = True) -> None:
-    """Add how the recording ended and, which takes a second, what a span costs here."""
-    counts = span_counts(folder) if measures_cost else {}
-    costs = ns_by_site(counts)
-    mean = ns_per_span(counts, costs)
-    ended = replace(trace, state=ENDED, exit_code=code, problems=tuple(problems), ns_per_span=mean, ns_by_site=costs)
-    write_trace(folder, ended)
+def end(folder: Path, trace: TraceRecord, code: int, problems: list[str]) -> None:
+    """Add how the recording ended."""
+    write_trace(folder, replace(trace, state=ENDED, exit_code=code, problems=tuple(problems)))

@@ -15,7 +15,7 @@ from pandas.api.types import union_categoricals
 from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
-from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
+from tracing.events.layout import BATCH, CHILD, COST, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
 from tracing.events.processfile import ProcessRecord, RecordedSite
 from tracing.events.step import NOT_TOLD, STEP_FIELDS
 from tracing.timeline.intervals import by_start, distinct
@@ -51,6 +51,7 @@ class Timeline:
     each piece of work of a device: a step's forward pass, and its sampling. It was busy from begin to end at most, and
     from `given_ns`, when all was launched, to the end at least. `traced` (pid, external, traceparent, is_own, at_ns)
     has the traces of OpenTelemetry that front ends noted of calls, `is_own` where it is vLLM's own span that is named.
+    `costs` (pid, site, ns, at_ns) has what watching cost around some of the spans.
     `texts` has those that an `extra` or `value` points to, by process and number.
     """
 
@@ -64,6 +65,7 @@ class Timeline:
     stopped: pd.DataFrame
     device: pd.DataFrame
     traced: pd.DataFrame
+    costs: pd.DataFrame
     texts: dict[tuple[int, int], str]
     processes: list[ProcessRecord]
     torn: int
@@ -97,6 +99,7 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         _stopped(files),
         _joined([_device(file) for file in files]),
         _joined([_traced(file) for file in files]),
+        _joined([_costs(file) for file in files]),
         {(file.process.pid, number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
@@ -252,6 +255,12 @@ def _traced(file: EventFile) -> pd.DataFrame:
     rows = _fixed(file, TRACED, ("external", "traceparent", "is_own"))
     texts = {name: _text_of(file, rows[name].to_numpy()) for name in ("external", "traceparent")}
     return rows.drop(columns="step").assign(at_ns=heads["start"][counts == 3], **texts)
+
+
+def _costs(file: EventFile) -> pd.DataFrame:
+    heads, counts, _ = file.lists[COST]
+    rows, names = _fixed(file, COST, ("site", "ns")), np.array([site.name for site in file.process.sites])
+    return rows.drop(columns="step").assign(site=names[rows["site"]], at_ns=heads["start"][counts == 2])
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:

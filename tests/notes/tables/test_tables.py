@@ -137,7 +137,7 @@ def test_paths_lose_their_folders(line: str, shown: str) -> None:
 
 def test_a_traces_chart_has_the_parts_of_its_budget(tmp_path: Path) -> None:
     stream(tmp_path / "trace", [1000 * (place + 1) for place in range(40)]).close()
-    recorded(tmp_path / "trace", ns_per_span=50)
+    recorded(tmp_path / "trace")
     table = story(tmp_path / "trace")
     assert isinstance(table, BudgetTable)
     assert table.origin.name == "budget-synthetic" and table.requests == 1

@@ -16,7 +16,7 @@ from tracing.timeline import read
 
 
 def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
-    trace = recorded(tmp_path, nvtx=True, py_spy=100, problems=("a", "b"), ns_per_span=41.5)
+    trace = recorded(tmp_path, nvtx=True, py_spy=100, problems=("a", "b"))
     assert read_trace(tmp_path) == trace
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 

@@ -46,7 +46,7 @@ def test_only_what_happens_while_it_is_on_is_recorded(tmp_path: Path) -> None:
             process.stdin.close()
     assert len(timeline.read(folder).spans.query("site == 'gc'")) == 2
     said = json.loads((folder / "trace.json").read_text())
-    assert (said["state"], said["command"], said["ns_per_span"] > 0) == ("ended", "an engine", True)
+    assert (said["state"], said["command"]) == ("ended", "an engine")
 
 
 def test_a_folder_that_no_process_wrote_to_is_removed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ...events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from .. import _recorder
 from .tracecontext import note_header
 
-now, span, writing = _recorder.now, _recorder.span, _recorder.writing
+now, span, enter, cost = _recorder.now, _recorder.span, _recorder.enter, _recorder.cost
 open_range, close_range = _recorder.open_range, _recorder.close_range
 calls = itertools.count(1)  # a span's `extra` holds its call's number, twice, and 1 more where its output was the last
 ranged = False  # whether NVTX ranges are made: a segment is too short for two calls that do nothing
@@ -30,15 +30,18 @@ def coroutine(
     original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
 ) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not writing():
+        entered = enter(code)
+        if not entered:
             return await original(*args, **kwargs)
-        return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs), next(calls))
+        return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs), next(calls), entered)
 
     return wrapper
 
 
 @types.coroutine
-def _driven(inner: Any, code: int, request: str | None, call: int, *, closes: bool = False) -> Generator[Any, Any, Any]:
+def _driven(
+    inner: Any, code: int, request: str | None, call: int, entered: int = 0, *, closes: bool = False
+) -> Generator[Any, Any, Any]:
     """Run `inner`, anything with `send` and `throw`, segment by segment; where it `closes`, its end yields nothing."""
     sent, error = None, None
     while True:
@@ -48,16 +51,21 @@ def _driven(inner: Any, code: int, request: str | None, call: int, *, closes: bo
         except StopIteration as end:
             value, finished = (ENDED, 0) if closes else _ending(inner, end.value)
             span(code, start, request, value, call << 1 | finished)
+            if entered > 1:
+                cost(code, entered)
             return end.value
         except BaseException as raised:
             span(code, start, request, ENDED, call << 1, None, 0, not isinstance(raised, StopAsyncIteration))
             raise
         span(code, start, request, SUSPENDED, call << 1)
+        if entered > 1:
+            cost(code, entered)
         sent = error = None
         try:
             sent = yield waiting
         except BaseException as thrown:
             error = thrown
+        entered = enter(code)
 
 
 def _segment(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
@@ -88,9 +96,10 @@ class Stream:
         return self
 
     def __anext__(self) -> Any:
-        if not writing():
+        entered = enter(self.code)
+        if not entered:
             return self.inner.__anext__()
-        return _driven(self.inner.__anext__(), self.code, self.request, self.call)
+        return _driven(self.inner.__anext__(), self.code, self.request, self.call, entered)
 
     def asend(self, value: Any) -> Any:
         return _driven(self.inner.asend(value), self.code, self.request, self.call)

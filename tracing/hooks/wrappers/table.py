@@ -7,7 +7,6 @@ site's two numbers. Those that number steps, name messages or follow coroutines 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ...sites.engine import CODES
@@ -16,7 +15,6 @@ from .. import _recorder
 from ..patching import Wrap
 from ..scheduling.evictions import evictions
 from . import collectives, coroutines, graphs, messages, requests, steps
-from .guarded import guarded
 from .models import after_load
 
 # Where a call's request is: position, keyword, and the attribute of that argument (None: the argument itself).
@@ -65,10 +63,12 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
     """The wrapper that makes a site's wrapper from its function; `ranged` where NVTX ranges are made too."""
     code = CODES[site.name]
     if site.name in WRITING:
-        special, entering = WRITING[site.name], partial(_recorder.enter, code)
+        special = WRITING[site.name]
         if ranged:  # around the function alone: what its wrapper writes is not in the range
-            return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True), entering)
-        return lambda original: guarded(special, original, entering)
+            return lambda original: _recorder.Hook(
+                _recorder.Hook(original, code, range_only=True), code, special=special
+            )
+        return lambda original: _recorder.Hook(original, code, special=special)
     if site.kind == "coroutine":
         return lambda original: coroutines.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
@@ -79,10 +79,13 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
         return lambda original: collectives.in_steps(original, _hook(original, site.name))
     if site.name in steps.NUMBERING:
         numbering = steps.NUMBERING[site.name]
-        return lambda original: guarded(numbering, _hook(original, site.name))
+        return lambda original: _recorder.Hook(
+            _hook(original, site.name, inside=True), code, special=numbering, delays=False
+        )
     return lambda original: _hook(original, site.name)
 
 
-def _hook(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _hook(original: Callable[..., Any], name: str, inside: bool = False) -> Callable[..., Any]:
     position, keyword, attribute = WHO.get(name, (-1, "", None))
-    return _recorder.Hook(original, CODES[name], position, keyword, attribute, NUMBERS.get(name))
+    numbers = NUMBERS.get(name)
+    return _recorder.Hook(original, CODES[name], position, keyword, attribute, numbers, inside=inside)
