@@ -27,6 +27,7 @@ exit codes: 0 done, 3 a side failed and the table holds what was measured before
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from offline.spec.effort import duration
     from offline.spec.flags import add_out, add_resume
     from offline.spec.spec import integers
 
@@ -48,7 +49,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="timed batches of each size (default 3)")
     parser.add_argument("--starts", type=int, default=1, metavar="N", help="starts of both sides (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="prompts and orders are drawn from it")
-    parser.add_argument("--time-limit", type=float, default=600.0, metavar="S", help="of a start or a batch (600)")
+    parser.add_argument("--time-limit", type=duration, default=600.0, metavar="10m", help="of a start or a batch (10m)")
     add_out(parser)
     add_resume(parser)
     return parser

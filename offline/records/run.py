@@ -18,6 +18,7 @@ from offline.spec.spec import Spec
 from probes.machine import Machine
 from probes.rates.rates import Rates
 
+INTERRUPTED = "INTERRUPTED: this run did not come to its end; python -m offline.sweep --resume continues it."
 TIME = "%Y-%m-%dT%H:%M:%S%z"
 SCHEMA = 6  # 3 had no rates, 4 neither groups nor rounds, 5 single lengths and passes in place of starts
 
@@ -58,9 +59,11 @@ class RunRecord:
 
 
 def marks(run: RunRecord) -> list[str]:
-    """What must be read before the figures of a run that was continued by force, or measured on nodes that differ."""
+    """What must be read before the figures of a run that was interrupted, continued by force or measured elsewhere."""
+    interrupted = [INTERRUPTED] if run.state == "interrupted" else []
     forced = [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
-    return [*forced, *(f"OTHER NODES: parts of this run were measured elsewhere: {each}." for each in run.elsewhere)]
+    nodes = [f"OTHER NODES: parts of this run were measured elsewhere: {each}." for each in run.elsewhere]
+    return [*interrupted, *forced, *nodes]
 
 
 def new_id() -> str:

@@ -32,7 +32,7 @@ BUDGET_HELP = "stop once this is used up (default 10m with --until, 2h with --bi
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
 FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
-LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
+LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 10m)"
 EPILOG = """examples:
   python -m offline.sweep                                     a grid that fits this machine, in at most ten minutes
   python -m offline.sweep --plan                              show what would be run, and how long it takes
@@ -107,7 +107,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     run.add_argument("--bisect", nargs=2, metavar=("GOOD", "BAD"), help=BISECT_HELP)
     run.add_argument("--trace", action="store_true", help=TRACE_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
-    run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
+    run.add_argument("--time-limit", type=duration, default=600.0, metavar="10m", help=LIMIT_HELP)
     add_on(run)
     add_out(run)
     run.add_argument("--variant", default="default", metavar="NAME", help="a name for this kind of run")

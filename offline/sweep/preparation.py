@@ -19,8 +19,9 @@ from offline.environments.environment import Environment
 from offline.environments.finding import environment_changes, environments, refuse_unrecorded
 from offline.environments.packages import python_in
 from offline.records.continuation import other_conditions
+from offline.records.lines import TrialRecord
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
-from offline.records.runfolder import RunFolder, newest_unfinished
+from offline.records.runfolder import RunFolder, newest_unfinished, read_records
 from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes, slowness
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
@@ -37,6 +38,7 @@ from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60
 NOT_ELSEWHERE = "--on ray measures what is planned, with each node's own vLLM: leave --vllm, --until and --budget out"
+CONTINUES = "continues {}, of which {} trials are measured"
 
 
 @dataclass
@@ -103,39 +105,41 @@ def to_run(args: argparse.Namespace, seconds: float, plan_text: str) -> bool:
     return True
 
 
-def effort(args: argparse.Namespace) -> Effort | None:
-    """What an adaptive run goes for; None for a run of the planned trials alone."""
+def effort(args: argparse.Namespace, before: Effort | None = None) -> Effort | None:
+    """What an adaptive run goes for, or went for `before`; None for a run of the planned trials alone."""
     limits = {"until": getattr(args, "until", None), "budget_s": getattr(args, "budget", None)}
     values = {name: value for name, value in limits.items() if value is not None}
-    return Effort(**values) if values else None
+    return replace(before or Effort(), **values) if values else before
 
 
 def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
     run, machine = read_run(path), fingerprint(engine_platform())
-    spec = run.spec
     try:
         models = recorded_models(run.model_path)
     except FileNotFoundError as error:
         raise EnginescopeError(f"{path} cannot be resumed: its model {error} is gone") from None
-    grid = grid_of(spec, models, machine)
+    grid = grid_of(run.spec, models, machine)
     other = other_settings(run, spec_values, {arm.id for arm in grid})
     unlike = other_conditions(run.machine, machine, run.model_mark, models.mark())
     unlike += environment_changes(run.environments)
     if other or (unlike and not args.force):
         words = "; ".join([*unlike, *other])
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
-    if args.plan:
-        return None
-    if args.on and (run.effort or run.environments):
+    goal, slow = effort(args, run.effort), slowness(time_kernels())
+    if args.on and (goal or run.environments):
         raise usage_error(NOT_ELSEWHERE)
-    cluster = asked_cluster(args)
     refuse_too_many(grid, models, machine, run.alive)
-    time = estimate(spec, grid, models, machine, run.alive, slowness(time_kernels()))
-    folder = RunFolder(path)
-    folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
-    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), models, cluster)
+    time = estimate(run.spec, grid, models, machine, run.alive, slow)
+    planned = Plan(run.spec, grid, run.alive, time.seconds, time.start_s, slow)
+    measured = sum(isinstance(record, TrialRecord) for record in read_records(path))
+    left_s, notes = planned.seconds * max(0.0, 1 - measured / planned.trials), [CONTINUES.format(path, measured)]
+    if not to_run(args, left_s, planned.describe(models.label, platform_text(machine), notes)):
+        return None
+    cluster, folder = asked_cluster(args), RunFolder(path)
+    folder.write_run(replace(run, effort=goal, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
+    return PreparedRun(folder, planned, models, cluster)
 
 
 def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:

@@ -194,6 +194,8 @@ def show(
         count -= 1
     table = terminal(rows, axes, count, differences)
     show_laid_out(console, table)
+    if not any(row["trials"] for row in rows):
+        return
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
     legend = "± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. "
     show_laid_out(console, Text(f"{legend}{STAR} {RAN}{hidden}"))

@@ -83,6 +83,18 @@ def test_a_start_beyond_the_plan_that_was_interrupted_is_finished_before_another
     assert len({each["group"] for each in first}) == 2  # what was left of it is another start
 
 
+def test_a_complete_run_goes_on_where_a_precision_is_asked_of_it(model: str, tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--model", model, *GRID, "--batch-size", "1", "--repeats", "1", fake=True)
+    assert code == 0, text
+    folder, more = only_run(tmp_path), ("--until", "0.01%", "--budget", "1s")
+    code, text = run(tmp_path, "--resume", str(folder), "--plan", fake=True)
+    assert code == 0 and f"note           continues {folder}, of which 2 trials are measured" in text, text
+    assert len(trials(folder)) == 2
+    code, text = run(tmp_path, "--resume", str(folder), *more, fake=True)
+    assert code == 0 and "the budget of 1 s does not hold another start" in text, text
+    assert len(trials(folder)) == len(set(trials(folder))) >= 4
+
+
 def test_killed_in_a_start_that_would_be_recorded_it_is_begun_again(model: str, tmp_path: Path) -> None:
     words = ("--model", model, *GRID, "--block-size", "32", "--repeats", "1", "--trace")
     code, text = run(tmp_path, *words, **TWO_FIT, FAKE_START_S="3", KILL_AT="select:2")

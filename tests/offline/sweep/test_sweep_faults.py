@@ -97,8 +97,9 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     assert nothing_left()
     assert json.loads((only_run(tmp_path) / "run.json").read_text())["state"] == "interrupted"
     assert "interrupted" in (only_run(tmp_path) / "table.csv").read_text()
+    assert (only_run(tmp_path) / "table.md").read_text().startswith("INTERRUPTED: ")
     code, text = run(tmp_path, "--resume", fake=True)
-    assert code == 0, text
+    assert code == 0 and "INTERRUPTED" not in (only_run(tmp_path) / "table.md").read_text(), text
     assert set(trials(only_run(tmp_path))) == undisturbed
 
 
@@ -261,6 +262,7 @@ def test_a_full_disk_loses_no_finished_trial(
         (("--engine", "dtype"), "--engine takes KEY=VALUE"),
         (("--spec", "/no/such.toml"), "cannot read the spec"),
         (("--input-len", "10", "--shared-prefix-len", "10"), "must be shorter than --input-len"),
+        (("--time-limit", "0"), "argument --time-limit: expected a time above zero, not '0'"),
         (("--bogus",), "unrecognized arguments: --bogus"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -71,11 +72,10 @@ def shown(
 
 
 def words(text: str) -> list[list[str]]:
-    """The words of a terminal table's rows, line by line."""
+    """The words of a terminal table's rows, line by line; a legend is under them where anything was measured."""
     lines = [line for line in text.splitlines() if line.strip()]
     rule = max(number for number, line in enumerate(lines) if set(line.strip()) == {"─"})
-    (legend,) = [number for number, line in enumerate(lines) if line.startswith("±")]
-    return [line.split() for line in lines[rule + 1 : legend]]
+    return [line.split() for line in itertools.takewhile(lambda line: not line.startswith("±"), lines[rule + 1 :])]
 
 
 def test_three_files_with_all_rows_and_the_promised_columns(tmp_path: Path) -> None:
