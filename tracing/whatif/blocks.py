@@ -56,8 +56,11 @@ class BlockSteps:
 
 
 def usual_length(lengths_ns: Ints) -> float:
-    """The mean of the middle half of some times: single steps are held up by other work."""
-    outside = len(lengths_ns) // 4
+    """The mean of some times without the shortest tenth and the longest, since other work holds single steps up.
+
+    All that is longer by as much as a delay is longer by that: a bound in terms of the block's own length would not do.
+    """
+    outside = len(lengths_ns) // 10
     return float(np.sort(lengths_ns)[outside : len(lengths_ns) - outside].mean())
 
 
