@@ -3,7 +3,7 @@
 The engine has shape `one-gpu`, and its device works equally long on each step. What its core did in the steps without a
 delay, from the end of each wait for the device to the launch and from there to the next wait, is replayed with each
 delay, so that what the queue hides follows by arithmetic, of steps as uneven as they were. Slopes and the end of hiding
-stand beside those, estimated alike.
+stand beside those, estimated alike. Delays are asleep: what one that spins takes of the processors is not the queue's.
 
 Example: python tests/bench/whatif_queue.py --device-ms 6 --stages schedule --seconds 120
 """
@@ -33,7 +33,7 @@ from tracing.whatif.loads.closedload import ClosedLoad
 from tracing.whatif.measurement import LOOK_S, turns
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.slopes import SizedSlope, end_of_hiding, sized_slope, stage_slope
-from tracing.whatif.stages import DelayedStage, stages_named
+from tracing.whatif.stages import DelayedStage, asleep, stages_named
 from tracing.whatif.steps import RecordedEngine
 
 LAUNCH, WAIT = "model.forward", "device.wait"
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=100.0, help="of blocks beside each (default %(default)s)")
     args = parser.parse_args()
     for device_ms in args.device_ms:
-        for line in lines(device_ms, stages_named(args.stages), args.seconds):
+        for line in lines(device_ms, [asleep(stage) for stage in stages_named(args.stages)], args.seconds):
             print(line, flush=True)
     return 0
 

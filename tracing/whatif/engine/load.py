@@ -17,6 +17,7 @@ import contextlib
 import gc
 import itertools
 import random
+import signal
 import tempfile
 import threading
 import time
@@ -47,6 +48,7 @@ def main(streams: str, rate: str, model: str = "") -> None:
     """Keep so many streams running until Ctrl-C, or let so many requests a second arrive where streams are 0; on a
     model of the user's or on the shape's."""
     assert SHAPE is not None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as scratch:
         arguments = settings(SHAPE, model, Path(scratch))
         if SHAPE.front_end == "server":
