@@ -3,8 +3,8 @@
 What an injection leaves is kept in a folder of its own and not done again; all folders are judged at the end, without
 an engine. Before the injections the engine is watched in quiet, under every condition: what is kept then is counted.
 Each five minutes its rings' records and files and its processes' memory are looked at: it is a soak as well. The bench
-itself comes before the engine where both want a core (as root): beside processes that wait by yielding, as the engine's
-do, some kernels let no other run for seconds (`chrt --rr 1` does the same for a watch by hand).
+itself comes before the engine where both want a core (as root): beside an engine that fills all cores Linux 6.18 let it
+stand in the run queue for seconds (`chrt --rr 1` does the same for a watch by hand).
 
 example: python tests/bench/stalls.py --runs 10 --folder build/stalls --table notes/tables/stalls.md
 """
