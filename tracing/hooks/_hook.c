@@ -8,14 +8,15 @@
 
 typedef struct {
     PyObject_HEAD
+    vectorcallfunc vectorcall; /* with `original` all that a call needs which goes through: one line of a cache */
     PyObject *original, *keyword, *attribute, *numbers, *dict;
-    vectorcallfunc vectorcall;
+    PyObject *special; /* called with `watched` and the arguments, and writes the span; None: the hook itself does */
+    PyObject *watched; /* the original, or a stand-in for it that is called only while spans are written */
     Py_ssize_t position;
     uint16_t site;
     int range_only; /* an NVTX range, and no span: another stand-in around this one writes it */
     int inside;     /* what it costs is in what the stand-in around it does */
     int delays;     /* before a call; one between two stand-ins is made by the one inside */
-    PyObject *special; /* called with the original and its arguments, and writes the span; None: the hook itself does */
 } Hook;
 
 /* The request that a call is about: an argument by position or keyword, or one attribute of it; NULL where none is. */
@@ -84,7 +85,7 @@ static void write_call(Hook *hook, PyObject *const *args, Py_ssize_t count, PyOb
 
 static PyObject *call_special(Hook *hook, PyObject *const *args, size_t flags, PyObject *names) {
     Py_ssize_t count = PyVectorcall_NARGS(flags), named = names ? PyTuple_GET_SIZE(names) : 0;
-    PyObject *given[] = {hook->original, PyTuple_New(count), PyDict_New()};
+    PyObject *given[] = {hook->watched, PyTuple_New(count), PyDict_New()};
     int failed = !given[1] || !given[2];
     for (Py_ssize_t i = 0; !failed && i < count; i++) PyTuple_SET_ITEM(given[1], i, Py_NewRef(args[i]));
     for (Py_ssize_t i = 0; !failed && i < named; i++)
@@ -121,12 +122,13 @@ static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, 
 
 static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"original", "site", "position", "keyword", "attribute", "numbers", "range_only",
-                            "inside", "delays", "special", NULL};
+                            "inside", "delays", "special", "watched", NULL};
     PyObject *original, *keyword = Py_None, *attribute = Py_None, *numbers = Py_None, *special = Py_None;
+    PyObject *watched = Py_None;
     int site, range_only = 0, inside = 0, delays = 1;
     Py_ssize_t position = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOOpppO", names, &original, &site, &position, &keyword, &attribute,
-                                     &numbers, &range_only, &inside, &delays, &special))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOOpppOO", names, &original, &site, &position, &keyword, &attribute,
+                                     &numbers, &range_only, &inside, &delays, &special, &watched))
         return NULL;
     Hook *hook = (Hook *)type->tp_alloc(type, 0);
     if (!hook) return NULL;
@@ -140,6 +142,7 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     hook->inside = range_only || inside;
     hook->delays = delays && !range_only;
     hook->special = Py_NewRef(special);
+    hook->watched = Py_NewRef(watched == Py_None ? original : watched);
     hook->vectorcall = hook_call;
     hook->dict = PyDict_New();
     return (PyObject *)hook;
@@ -149,6 +152,7 @@ static int hook_traverse(Hook *hook, visitproc visit, void *arg) {
     Py_VISIT(hook->original);
     Py_VISIT(hook->numbers);
     Py_VISIT(hook->special);
+    Py_VISIT(hook->watched);
     Py_VISIT(hook->dict);
     return 0;
 }
@@ -159,6 +163,7 @@ static int hook_clear(Hook *hook) {
     Py_CLEAR(hook->attribute);
     Py_CLEAR(hook->numbers);
     Py_CLEAR(hook->special);
+    Py_CLEAR(hook->watched);
     Py_CLEAR(hook->dict);
     return 0;
 }
@@ -178,7 +183,7 @@ static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObje
 PyTypeObject HookType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "_recorder.Hook",
     .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False, inside=False, "
-              "delays=True, special=None)",
+              "delays=True, special=None, watched=None)",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .tp_new = hook_new,

@@ -52,6 +52,7 @@ class Hook:
         inside: bool = False,
         delays: bool = True,
         special: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
+        watched: Callable[..., Any] | None = None,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

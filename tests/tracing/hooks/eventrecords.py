@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracing.events import layout
+from tracing.events.standing import PAUSED, RECORDING
 from tracing.events.texts import read_texts
 from tracing.hooks import _recorder
 
@@ -42,6 +43,17 @@ def written(most: int = 0) -> Iterator[Path]:
         finally:
             _recorder.stop()
             _recorder.set_step(-1)
+
+
+@contextmanager
+def paused(switch: Path) -> Iterator[None]:
+    """Nothing is written within the block, by a byte of a file that is made for it."""
+    switch.write_bytes(bytes([PAUSED]))
+    _recorder.pause_by(str(switch))
+    try:
+        yield
+    finally:
+        switch.write_bytes(bytes([RECORDING]))
 
 
 def records(path: Path) -> np.ndarray:

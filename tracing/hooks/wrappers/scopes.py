@@ -8,14 +8,14 @@ from typing import Any
 from ...sites.engine import CODES, SCOPE_SITE
 from .. import _recorder
 
-CODE, around = CODES[SCOPE_SITE.name], _recorder.scope
+CODE = CODES[SCOPE_SITE.name]
 
 
 def scoped(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper of the function that makes a scope; one whose name is not told as vLLM does it is no span."""
+    """What stands in for the function that makes a scope; one whose name is not told as vLLM does it is no span."""
+    return _recorder.Hook(original, CODE, special=_scope, inside=True, delays=False)
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        inner = original(*args, **kwargs)
-        return around(CODE, args[0], inner) if args else inner
 
-    return wrapper
+def _scope(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    inner = original(*args, **kwargs)
+    return _recorder.scope(CODE, args[0], inner) if args else inner

@@ -66,7 +66,7 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
         special = WRITING[site.name]
         if ranged:  # around the function alone: what its wrapper writes is not in the range
             return lambda original: _recorder.Hook(
-                _recorder.Hook(original, code, range_only=True), code, special=special
+                original, code, special=special, watched=_recorder.Hook(original, code, range_only=True)
             )
         return lambda original: _recorder.Hook(original, code, special=special)
     if site.kind == "coroutine":
@@ -80,7 +80,7 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
     if site.name in steps.NUMBERING:
         numbering = steps.NUMBERING[site.name]
         return lambda original: _recorder.Hook(
-            _hook(original, site.name, inside=True), code, special=numbering, delays=False
+            original, code, special=numbering, watched=_hook(original, site.name, inside=True), delays=False
         )
     return lambda original: _hook(original, site.name)
 
