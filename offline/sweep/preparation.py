@@ -156,8 +156,9 @@ def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -
 
 
 def confirm(time_text: str) -> bool:
-    """Ask on the terminal."""
-    return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
+    """Ask on the terminal, which standard output may not be; its end, Ctrl-D, is a no."""
+    print(f"This may take {time_text}. Start? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def with_types(spec: Spec, every: Mapping[str, Environment]) -> Spec:
