@@ -24,7 +24,7 @@ from offline.sweep.elsewhere import ClusterRunner
 from offline.sweep.preparation import PreparedRun
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
-from offline.table import files
+from offline.table import files, terminal
 from offline.table.answers import sentences
 from offline.table.cells import Row
 from probes.console import console
@@ -116,7 +116,7 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     out.width = out.width if every_row else min(out.width, WIDTH)
     first = answer(report)
     show_laid_out(out, Text("\n".join([*first, ""]), "bold"))
-    files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
+    terminal.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
     answers = sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows])
     reasons = [words for words in reason_sentences(report.reasons) if words not in first]
     for line in (*answers, *reasons, *(stage.sentence for stage in report.changed_stages)):

@@ -1,4 +1,4 @@
-"""A run's tables: CSV, Parquet and Markdown on disk, and a short one for the terminal."""
+"""A run's tables on disk: CSV, Parquet and Markdown."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from offline.differences.difference import difference_frame
-from offline.differences.observations import CELL_AXES
-from offline.differences.run import HEADLINE, RunDifferences
+from offline.differences.run import RunDifferences
 from offline.environments.environment import fact_rows
 from offline.records.run import RunRecord, marks
 from offline.records.runfolder import write_whole
 from offline.spec.grid import column_of
 from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
-from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
+from offline.table.differences import HEADINGS, UNDER, headline
 from offline.table.frames import table_frame
 from offline.table.statistics import ESTIMATOR, Drift
-from probes.console import show as show_laid_out
 from probes.markdown import table as markdown_table
 
 # Terminal and Markdown, most telling first: heading, column, digits.
@@ -35,9 +28,6 @@ SHOWN = (
     ("ITL p99 s", "itl_s_p99", 4),
     ("total tok/s", "total_tok_s", 1),
 )
-RAN = "ran: requests that ran in a step, mean over steps."
-STAR = "* is the best arm of its cell, or ties with it; without a second start of each arm there is none."
-MOST_ROWS = 12  # of a terminal's table, unless all are asked for
 NO_DIFFERENCES = RunDifferences()
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 ESTIMATES = ("mbu", "mfu")
@@ -128,7 +118,7 @@ def markdown(
 
 def _cells(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
     """A line a cell: what it is, and its figures with their intervals."""
-    keys = [*_identity(axes), "status", "trials"]
+    keys = [*identity(axes), "status", "trials"]
     figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
     headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     return markdown_table(
@@ -166,99 +156,15 @@ def _differences(differences: RunDifferences) -> list[str]:
     return ["## Differences", "", *markdown_table(HEADINGS, lines), "", UNDER, ""] if lines else []
 
 
-def show(
-    console: Console,
-    rows: Sequence[Row],
-    axes: tuple[str, ...],
-    drift: Drift | None,
-    differences: RunDifferences = NO_DIFFERENCES,
-    every_row: bool = True,
-) -> None:
-    """The differences, then the short table, with as many figures as the width holds; a star marks the best arms.
-
-    Without `every_row` a large grid is cut down to the fastest arm of each cell.
-    """
-    style = "" if drift and (drift.in_turns or drift.inside) else "bold yellow"
-    show_laid_out(console, Text(first_line(drift), style))
-    for note in differences.notes:
-        show_laid_out(console, Text(note, "bold yellow"))
-    if lines := headline(differences):
-        show_laid_out(console, terminal_differences(lines))
-        show_laid_out(console, Text(UNDER))
-    total = len(rows)
-    if not every_row and total > MOST_ROWS:
-        rows = fastest(rows)
-        show_laid_out(console, Text(f"The fastest arm of each cell; --all and table.md have all {total} rows.", "bold"))
-    count = len(SHOWN)
-    while count > 1 and _needed(console, terminal(rows, axes, count, differences)) > console.width:
-        count -= 1
-    table = terminal(rows, axes, count, differences)
-    show_laid_out(console, table)
-    if not any(row["trials"] for row in rows):
-        return
-    hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
-    legend = "± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. "
-    show_laid_out(console, Text(f"{legend}{STAR} {RAN}{hidden}"))
-
-
-def fastest(rows: Sequence[Row]) -> list[Row]:
-    """Of each cell the arm with the highest throughput; a cell without any is left out."""
-    best: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        cell = tuple(row[axis] for axis in CELL_AXES)
-        figure = number(row, HEADLINE)
-        if figure is not None and figure > (number(best[cell], HEADLINE) or 0.0 if cell in best else 0.0):
-            best[cell] = row
-    return list(best.values())
-
-
-def _needed(console: Console, table: Table) -> int:
-    return console.measure(table, options=console.options.update(max_width=1000)).maximum
-
-
-def terminal(
-    rows: Sequence[Row], axes: tuple[str, ...], count: int, differences: RunDifferences = NO_DIFFERENCES
-) -> Table:
-    """The table for a terminal with the first `count` figures of SHOWN."""
-    always = (*axes, "batch_size", "cache_state", "prefix_caching")
-    keys = [k for k in _identity(axes) if k in always or len({row[k] for row in rows}) > 1]
-    table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for key in keys:
-        table.add_column(Text(key.replace("_", "\n")), overflow="fold")
-    table.add_column("ran", justify="right", overflow="fold")
-    for heading, *_ in SHOWN[:count]:
-        table.add_column(Text(heading.replace(" ", "\n", 1)), justify="right", overflow="fold")
-    table.add_column("cached /\nexpected", justify="right", overflow="fold")
-    for row in rows:
-        running = number(row, "running_mean")
-        ran = f"{running:.1f}" if running else ""
-        words = [*(plain(row.get(k)) for k in keys), ran if row["status"] == "ok" else f"{ran} {row['status']}".strip()]
-        if row["trials"]:
-            words += [
-                starred(row, column, digits, differences.is_best(column, row)) for _, column, digits in SHOWN[:count]
-            ]
-        table.add_row(*(Text(word) for word in words + [""] * (len(keys) + 1 + count - len(words))), Text(cached(row)))
-    return table
-
-
 def number(row: Row, column: str) -> float | None:
     """A row's value in a column of numbers."""
     value = row.get(column)
     return value if isinstance(value, (int, float)) else None
 
 
-def starred(row: Row, column: str, digits: int, best: bool) -> str:
-    """`353.1 ±2.0*`: a figure with its half interval, or `n=1`; a star where it is the best of its cell."""
-    mean, lo, hi = _figure(row, column)
-    if mean is None:
-        return "n/a"
-    spread = "n=1" if lo is None or hi is None else f"±{(hi - lo) / 2:.{digits}f}"
-    return f"{mean:.{digits}f} {spread}{'*' if best else ''}"
-
-
 def cell(row: Row, column: str) -> str:
     """A figure of a row with its interval, as Markdown shows it."""
-    mean, lo, hi = _figure(row, column)
+    mean, lo, hi = figure(row, column)
     if mean is None:
         return "n/a" if row.get("trials") else ""
     return f"{mean:.4g} (n=1)" if lo is None or hi is None else f"{mean:.4g} [{lo:.4g}, {hi:.4g}]"
@@ -296,10 +202,10 @@ def arm_name(row: Row, axes: tuple[str, ...]) -> str:
     return " ".join(f"{k}={row[k]}" for k in map(column_of, axes))
 
 
-def _identity(axes: tuple[str, ...]) -> list[str]:
+def identity(axes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*IDENTITY[:3], *map(column_of, axes), *IDENTITY[3:]]))
 
 
-def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
+def figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
     """A mean with the ends of its interval."""
     return number(row, column), number(row, f"{column}_lo"), number(row, f"{column}_hi")

@@ -16,7 +16,7 @@ from rich.console import Console
 from offline.differences.difference import Difference
 from offline.differences.run import Differences, RunDifferences
 from offline.sweep.measurement import warn
-from offline.table import files
+from offline.table import files, terminal
 from offline.table.differences import headline, terminal_differences
 from offline.table.statistics import Drift
 from tests.offline.runs import a_run
@@ -67,7 +67,7 @@ def shown(
 ) -> str:
     """What a terminal of `width` columns shows."""
     out = io.StringIO()
-    files.show(Console(width=width, file=out), rows, axes, drift, differences)
+    terminal.show(Console(width=width, file=out), rows, axes, drift, differences)
     return out.getvalue()
 
 
@@ -177,7 +177,7 @@ def test_a_large_grid_is_cut_down_to_the_fastest_arm_of_each_cell() -> None:
     sizes = (1, 2, 4, 8, 16, 32, 64)
     rows = [row(size, block_size=block, output_tok_s=float(block)) for size in sizes for block in (32, 64)]
     out = io.StringIO()
-    files.show(Console(width=100, file=out), [*rows, refused("no")], AXES, DRIFT, every_row=False)
+    terminal.show(Console(width=100, file=out), [*rows, refused("no")], AXES, DRIFT, every_row=False)
     assert "The fastest arm of each cell; --all and table.md have all 15 rows." in out.getvalue()
     assert [cells[:3] for cells in words(out.getvalue())] == [[str(size), "on", "64"] for size in sizes]
 
@@ -229,7 +229,7 @@ def test_cached_tokens_beside_the_expected_ones(changes: dict[str, Any], text: s
 
 def test_one_trial_is_said_to_be_one() -> None:
     one = row(output_tok_s=197.34, output_tok_s_lo=None, output_tok_s_hi=None)
-    assert files.starred(one, "output_tok_s", 1, best=False) == "197.3 n=1"
+    assert terminal.starred(one, "output_tok_s", 1, best=False) == "197.3 n=1"
     assert files.cell(one, "output_tok_s") == "197.3 (n=1)"
     assert files.cell(row(itl_s_p99=None), "itl_s_p99") == "n/a"
 
