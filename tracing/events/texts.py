@@ -11,7 +11,7 @@ from probes.errors import EnginescopeError
 from tracing.events.layout import TEXT, TEXT_ALIGNMENT, TEXT_BYTES_PER_SLOT, TEXTS_MAGIC
 
 HEAD_BYTES = 64  # of a half, which tell whether it is still the one that was read before
-PIECE_BYTES = 1 << 18  # are read at a time, and more than any text has
+PIECE_BYTES = 96 << 10  # are read at a time, and more than any text has
 
 
 def read_texts(path: Path) -> tuple[dict[int, str], int]:

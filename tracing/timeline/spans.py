@@ -97,9 +97,9 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         collectives.divided(_spans(files), cores),
         *lists,
         _stopped(files),
-        _joined([_device(file) for file in files]),
-        _joined([_traced(file) for file in files]),
-        _joined([_costs(file) for file in files]),
+        _joined([_device(file) for file in _having(DEVICE, files)]),
+        _joined([_traced(file) for file in _having(TRACED, files)]),
+        _joined([_costs(file) for file in _having(COST, files)]),
         {(file.process.pid, number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
@@ -224,18 +224,23 @@ def launching(site: RecordedSite) -> RecordedSite:
 
 def _lists(files: list[EventFile]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return (
-        _joined_batches([_batches(file) for file in files]),
-        _joined([_counts(file) for file in files]),
-        _joined([_fixed(file, MESSAGE, ("client", "outputs")) for file in files]),
-        _joined([_pairs(file, RENAMED, ("internal", "external")) for file in files]),
-        _joined([_pairs(file, CHILD, ("child", "parent")) for file in files]),
+        _joined_batches([_batches(file) for file in _having(BATCH, files)]),
+        _joined([_counts(file) for file in _having(COUNTS, files)]),
+        _joined([_fixed(file, MESSAGE, ("client", "outputs")) for file in _having(MESSAGE, files)]),
+        _joined([_pairs(file, RENAMED, ("internal", "external")) for file in _having(RENAMED, files)]),
+        _joined([_pairs(file, CHILD, ("child", "parent")) for file in _having(CHILD, files)]),
     )
+
+
+def _having(code: int, files: list[EventFile]) -> list[EventFile]:
+    """The files with lists of a code; the first where none has any, as a frame has columns without rows too."""
+    return [file for file in files if len(file.lists[code][0])] or files[:1]
 
 
 def _stopped(files: list[EventFile]) -> pd.DataFrame:
     """The requests that a front end ended at a stop string, and the key of the message that held it."""
     frames = []
-    for file in files:
+    for file in _having(STOPPED, files):
         rows = _fixed(file, STOPPED, ("request",))
         frames.append(rows.assign(request=_text_of(file, rows["request"].to_numpy())).rename(columns={"step": "key"}))
     return _joined(frames)
