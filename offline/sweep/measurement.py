@@ -64,7 +64,7 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
         measured={(trial.cell, trial.trial) for trial in trials},
         traced={(trial.cell, trial.start) for trial in traced},
         engines=max((each.engine for each in records), default=0),
-        groups=max((trial.group for trial in [*trials, *traced]), default=0),
+        groups=max([trial.group for trial in trials] + [trial.group for trial in traced], default=0),
         answered={each.arm for each in records if isinstance(each, AnswersRecord)},
         environments=record.environments,
     )

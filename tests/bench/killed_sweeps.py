@@ -16,8 +16,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import FORKED
-from tests.offline.sweep.kills import kill_and_continue
-from tests.offline.sweep.sweeping import GRID, SMALL, only_run, run, trials
+from tests.offline.sweep.kills import PROGRAM, kill_and_continue
+from tests.offline.sweep.sweeping import GRID, SMALL, THREE_ARMS, only_run, run, trials
 
 HEAD = ("engine", "trials a sweep", "kills", "in the middle of a record", "trials lost", "trials run twice")
 REAL_GRID = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off", *SMALL, "--repeats", "4")
@@ -46,6 +46,9 @@ def main() -> int:
         if args.kills:
             words = ["--model", str(model), *GRID]
             print("|", " | ".join(row("stand-in", stand_in, words, args.kills, args.seed, fake=True)), "|", flush=True)
+            words, two = ["--model", str(model), *THREE_ARMS], {"program": PROGRAM, "ENGINES_FIT": "2", "fake": True}
+            line = row("stand-in, two of three fit", Path(name, "groups"), words, args.kills, args.seed, **two)
+            print("|", " | ".join(line), "|", flush=True)
         if args.real_kills:
             words = ["--model", str(two_layer_model()), *REAL_GRID]
             print("|", " | ".join(row("vLLM", real, words, args.real_kills, args.seed, **FORKED)), "|", flush=True)

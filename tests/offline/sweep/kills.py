@@ -37,7 +37,7 @@ def kill_and_continue(
         out, command, before, code = scratch / str(number), words, set[tuple[str, int, int]](), -signal.SIGKILL
         while code == -signal.SIGKILL:
             place = f"{next(calls)}:{draw.randint(1, 5)}"
-            code, text = run(out, *command, program=PROGRAM, KILL_AT=place, **settings)
+            code, text = run(out, *command, **settings | {"program": PROGRAM, "KILL_AT": place})
             kills.count += code == -signal.SIGKILL
             assert nothing_left(), "a process of the killed sweep lives on"
             if any(out.glob("*/*/*/run.json")):

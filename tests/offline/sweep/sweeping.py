@@ -26,6 +26,8 @@ SMALL += ("--repeats", "2", "--starts", "1")
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
 GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
 GRID += ("--starts", "1")
+# Three arms of two cells; where two fit, in two groups a start: the first arm with each of the others.
+THREE_ARMS = (*GRID, "--block-size", "32,64,128", "--repeats", "2", "--starts", "2")
 SHARED = re.compile(r"(?<=/dev/shm/)(?:psm_|enginescope-(?!\d+\b))\w+")
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from tests.offline.sweep.kills import PROGRAM, kill_and_continue
-from tests.offline.sweep.sweeping import GRID, nothing_left, only_run, records, run, start, trials
+from tests.offline.sweep.sweeping import GRID, THREE_ARMS, nothing_left, only_run, records, run, start, trials
 from tests.shells import until
 
 pytestmark = pytest.mark.slow(220)
 LIMIT_S = 300
 TWO_FIT: dict[str, Any] = {"program": PROGRAM, "ENGINES_FIT": "2", "fake": True}
-# Three arms of two cells, in two groups a start: the first arm with each of the others.
-THREE_ARMS = (*GRID, "--block-size", "32,64,128", "--repeats", "2", "--starts", "2")
 PLANNED = 2 * 2 * 2 * 2 * 2  # starts, groups of each, arms of each, cells, rounds
 
 
@@ -58,7 +56,7 @@ def test_killed_where_not_all_arms_fit_nothing_is_lost_or_run_twice_and_all_diff
     undisturbed = only_run(tmp_path / "undisturbed")
     assert len(trials(undisturbed)) == PLANNED
     assert [set(arms) for arms in groups(undisturbed).values()].count({"32", "64"}) == 2
-    kill_and_continue(tmp_path / "killed", words, trials(undisturbed), count=5, seed=3, ENGINES_FIT="2", fake=True)
+    kill_and_continue(tmp_path / "killed", words, trials(undisturbed), count=5, seed=3, **TWO_FIT)
     for file in (tmp_path / "killed").glob("*/*/*/*/run.json"):
         assert compared(file.parent) == compared(undisturbed)
         every = groups(file.parent).values()
