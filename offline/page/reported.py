@@ -71,7 +71,7 @@ def reported_run(folder: Path) -> ReportedRun:
 
 def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record]) -> ReportedRun:
     """The run of a grid's records."""
-    drift = run_drift(records, in_turns=record.alive > 1)
+    drift = run_drift(records, record.alive)
     trials = [each for each in records if isinstance(each, TrialRecord)]
     requests: dict[str, tuple[RequestRecord, ...]] = {}
     for trial in trials:

@@ -87,13 +87,14 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
     return table
 
 
-def run_drift(records: Sequence[Record], in_turns: bool) -> Drift | None:
+def run_drift(records: Sequence[Record], alive: int) -> Drift | None:
     """The machine's drift over a run, from the kernel timed beside every trial: on its GPUs where that was done.
 
-    `in_turns`: several engines were alive at a time, and took turns.
+    Where several engines were `alive` at a time they took turns, but for those on nodes of a cluster.
     """
     trials = [record for record in records if isinstance(record, TrialRecord)]
     starts = [record for record in records if isinstance(record, StartRecord)]
+    in_turns = alive > 1 and not any(start.node for start in starts)
     on_cpu = _drift(trials, [trial.reference_s for trial in trials], in_turns)
     if on_cpu is None or not {start.resolved.device for start in starts} - {CPU, None}:
         return on_cpu

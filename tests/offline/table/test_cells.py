@@ -136,7 +136,16 @@ def test_drift_is_told_by_engine_start() -> None:
     )
     assert found is not None
     assert (found.reference_s, found.starts) == (pytest.approx(0.0315), pytest.approx(0.1))
-    assert run_drift([started()], False) is None
+    assert run_drift([started()], alive=1) is None
+
+
+@pytest.mark.parametrize(("alive", "node", "in_turns"), [(1, None, False), (2, None, True), (2, "10.0.0.7", False)])
+def test_engines_took_turns_where_several_were_alive_on_this_machine(
+    alive: int, node: str | None, in_turns: bool
+) -> None:
+    """A run may be begun here and continued on a cluster, where a node has one engine at a time."""
+    moved = run_drift([started(), trial(COLD, 0), started(engine=2, node=node), trial(WARM, 0, engine=2)], alive)
+    assert moved is not None and moved.in_turns is in_turns
 
 
 def on_gpu(kernel_ms: float, **more: Any) -> dict[str, Any]:
@@ -150,7 +159,7 @@ def test_the_drift_of_a_run_on_a_gpu_is_that_of_the_gpu() -> None:
     cuda, kernels = RESOLVED | {"device": "cuda"}, [on_gpu(2), on_gpu(2, uuid="GPU-b"), on_gpu(4, uuid="GPU-b")]
     later = {"engine": 2, "gpu_kernels": [on_gpu(3.3)]}
     records = [started(resolved=cuda), trial(COLD, 0, gpu_kernels=kernels), trial(WARM, 0, **later)]
-    moved = run_drift(records, False)
+    moved = run_drift(records, alive=1)
     assert moved is not None and moved.cpu is not None
     assert (moved.reference_s, moved.starts) == (pytest.approx(0.00315), pytest.approx(0.1))
     assert (moved.cpu.reference_s, moved.cpu.starts) == (pytest.approx(0.03), 0)
@@ -165,7 +174,7 @@ def test_the_drift_of_a_run_on_a_gpu_is_that_of_the_gpu() -> None:
 )
 def test_why_the_drift_of_a_gpu_is_not_known(note: str, kernels: list[dict[str, Any]], reason: str) -> None:
     start = started(resolved=RESOLVED | {"device": "cuda"}, gpu_kernel_note=note)
-    moved = run_drift([start, trial(COLD, 0), trial(WARM, 0, gpu_kernels=kernels)], False)
+    moved = run_drift([start, trial(COLD, 0), trial(WARM, 0, gpu_kernels=kernels)], alive=1)
     assert moved is not None and moved.gpu_note == reason and moved.reference_s == pytest.approx(0.03)
 
 
