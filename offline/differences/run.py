@@ -64,9 +64,18 @@ def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool,
         for metric in METRICS
         if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, steady))
     }
-    notes = [NOT_INTERLEAVED] if several and not steady else []
+    notes = ([*alone(frame, arm_axes)] if steady else [NOT_INTERLEAVED]) if several else []
     splits = two_groups(observations(frame, arm_axes, HEADLINE)) if steady else []
     return RunDifferences(by_metric, (*notes, *(split.sentence() for split in splits)))
+
+
+def alone(frame: pd.DataFrame, arm_axes: Sequence[str]) -> Iterator[str]:
+    """Of each arm that was in no group with another one, as one that failed and was done again, that it has no rows."""
+    arms = frame.groupby("group")["arm"].transform("nunique")
+    for _, trials in frame.assign(arms=arms).groupby("arm"):
+        if trials["arms"].max() == 1:
+            name = " ".join(f"{axis}={trials[axis].iloc[0]}" for axis in arm_axes)
+            yield f"{name} ran beside no other arm, so that it is not compared with them; a new run would do it."
 
 
 def differences(measured: Observations, metric: str, error: float, between_arms: bool = True) -> Differences | None:

@@ -251,6 +251,16 @@ def test_arms_in_a_row_are_not_compared_where_the_machine_drifted() -> None:
     assert steady.by_metric.keys() == {*run_differences(TURNS, ["block_size"], True, in_turns=True).by_metric}
 
 
+def test_an_arm_that_was_done_again_beside_nobody_is_named() -> None:
+    again = TURNS.assign(group=TURNS["arm"].map({"arm0": 0, "arm1": 1}))
+    notes = run_differences(again, ["block_size"], drifted=False, in_turns=True).notes
+    assert [note.partition(",")[0] for note in notes] == [
+        "block_size=32 ran beside no other arm",
+        "block_size=64 ran beside no other arm",
+    ]
+    assert run_differences(TURNS, ["block_size"], drifted=False, in_turns=True).notes == ()
+
+
 @pytest.mark.parametrize("in_turns", [False, True])
 def test_an_only_arm_is_compared_with_nobody_so_that_nothing_is_left_out(in_turns: bool) -> None:
     alone = IN_A_ROW.query("arm == 'arm0'")
