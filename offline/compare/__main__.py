@@ -64,6 +64,8 @@ def main() -> int:
     base = compared_run(args.base, args.axis)
     runs = [compared_run(path, args.axis) for path in args.runs]
     check_axes(args.axis, [base.record, *(run.record for run in runs)])
+    if len({path.resolve() for path in (args.base, *args.runs)}) <= len(runs):
+        raise usage_error("a run is named twice: compared with itself it says nothing")
     compared = [compare(base, run, args.axis, args.metric, args.force) for run in runs]
     show(compared)
     if args.fail_if_slower is None:

@@ -104,6 +104,11 @@ def test_the_same_twice_shows_no_difference(compared: Compare, base: Path, tmp_p
     assert text.count("no difference seen (could have found") == 4
 
 
+def test_a_run_is_not_compared_with_itself(compared: Compare, base: Path) -> None:
+    code, text = compared(base, base / ".." / base.name)
+    assert (code, text) == (2, "error: a run is named twice: compared with itself it says nothing")
+
+
 def test_a_slower_run_is_slower_in_every_cell_and_fails_the_check(
     compared: Compare, base: Path, tmp_path: Path
 ) -> None:
