@@ -23,8 +23,8 @@ from unittest import mock
 import torch
 
 from tests.gpu.test_device_time import additions, give_steps, products
+from tests.tracing.hooks.device.standinruntime import StandInRuntime, torch_with_device
 from tests.tracing.hooks.eventrecords import written
-from tests.tracing.hooks.standinruntime import StandInRuntime, torch_with_device
 from tracing.events.layout import DEVICE
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import launches

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracing.hooks.device.standinruntime import STREAM, StandInRuntime, torch_with_device
 from tests.tracing.hooks.eventrecords import pieces_of, written
-from tests.tracing.hooks.standinruntime import STREAM, StandInRuntime, torch_with_device
 from tracing.events import layout
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import eventcalls, launches
@@ -113,7 +113,7 @@ WITHOUT_DEVICE = """
 import ctypes, sys
 from pathlib import Path
 from tests.tracing.hooks.eventrecords import pieces_of, written
-from tests.tracing.hooks.standinruntime import StandInRuntime, torch_with_device
+from tests.tracing.hooks.device.standinruntime import StandInRuntime, torch_with_device
 from tracing.events.layout import DEVICE
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import eventcalls, launches
