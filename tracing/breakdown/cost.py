@@ -45,11 +45,11 @@ def recorder_cost(timeline: Timeline, quotes: tuple[QuotedCost, ...]) -> Recorde
     A span costs what those of its site in its process did, one of a site without any what all of them did.
     """
     spans, costs = timeline.spans, timeline.costs
-    in_steps = spans[spans["step"] >= 0]
-    if not len(costs) or not len(in_steps):
+    starts, in_step = spans["start_ns"].to_numpy(), spans["step"].to_numpy() >= 0
+    if not len(costs) or not in_step.any():
         return RecorderCost(len(spans), None, None, None, quotes)
-    begin, end = int(in_steps["start_ns"].min()), int(in_steps["end_ns"].max())
-    traffic = spans[(spans["start_ns"] >= begin) & (spans["start_ns"] < end)]
+    begin, end = int(starts[in_step].min()), int(spans["end_ns"].to_numpy()[in_step].max())
+    traffic = spans.loc[(starts >= begin) & (starts < end), ["pid", "thread", "site"]]
     of_site = costs.groupby(["pid", "site"])["ns"].agg(_mean)
     count = traffic.groupby(["pid", "thread", "site"], observed=True).size().rename("count").reset_index()
     each = of_site.reindex(pd.MultiIndex.from_frame(count[["pid", "site"]])).fillna(_mean(costs["ns"])).to_numpy()
