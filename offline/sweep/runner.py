@@ -76,13 +76,16 @@ class Runner:
     def with_reference(self, each: Pass) -> Pass:
         """A pass with another reference arm where not all arms fit and the one that all passes share was given up.
 
-        Without one, the arms of one pass could not be compared with those of another.
+        Without one, the arms of one pass could not be compared with those of another. The one that now is the reference
+        gets company where it would be alone.
         """
         present = [arm for arm in each.arms if arm.id not in self.given_up]
         if not each.interleaved or not present or present[0] is each.arms[0]:
             return each
-        other = reference_of([arm for arm in self.plan.grid if arm.id not in self.given_up])
-        return each if other in present else replace(each, arms=(other, *present))
+        left = [arm for arm in self.plan.grid if arm.id not in self.given_up]
+        others = [arm for arm in left if arm not in present]
+        shared = len(present) > 1 and reference_of(left) in present
+        return each if shared or not others else replace(each, arms=(reference_of(others), *present))
 
     def next_pass(self) -> int:
         """The first number that no pass has, planned or measured."""

@@ -56,7 +56,7 @@ def test_killed_where_not_all_arms_fit_nothing_is_lost_or_run_twice_and_all_diff
     undisturbed = only_run(tmp_path / "undisturbed")
     assert len(trials(undisturbed)) == PLANNED
     assert [set(arms) for arms in groups(undisturbed).values()].count({"32", "64"}) == 2
-    kill_and_continue(tmp_path / "killed", words, trials(undisturbed), count=5, seed=3, **TWO_FIT)
+    kill_and_continue(tmp_path / "killed", words, trials(undisturbed), count=3, seed=3, **TWO_FIT)
     for file in (tmp_path / "killed").glob("*/*/*/*/run.json"):
         assert compared(file.parent) == compared(undisturbed)
         every = groups(file.parent).values()
@@ -103,8 +103,7 @@ def test_killed_in_a_start_that_would_be_recorded_it_is_begun_again(model: str, 
 
 
 def test_where_the_reference_arm_is_refused_groups_share_another_one(model: str, tmp_path: Path) -> None:
-    words = ("--model", model, *THREE_ARMS, "--block-size", "32,64,128,256")
-    code, text = run(tmp_path, *words, **TWO_FIT, FAKE_REFUSE_BLOCKS="32")
+    code, text = run(tmp_path, "--model", model, *THREE_ARMS, **TWO_FIT, FAKE_REFUSE_BLOCKS="32")
     assert code == 0, text
-    assert {("block_size", "64", "128", "all"), ("block_size", "128", "256", "all")} <= compared(only_run(tmp_path))
+    assert ("block_size", "64", "128", "all") in compared(only_run(tmp_path))
     assert f"{len(trials(only_run(tmp_path)))}/{len(trials(only_run(tmp_path)))} " in text
