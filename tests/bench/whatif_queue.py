@@ -3,7 +3,8 @@
 The engine has shape `one-gpu`, and its device works equally long on each step. What its core did in the steps without a
 delay, from the end of each wait for the device to the launch and from there to the next wait, is replayed with each
 delay, so that what the queue hides follows by arithmetic, of steps as uneven as they were. Slopes and the end of hiding
-stand beside those, estimated alike. Delays are asleep: what one that spins takes of the processors is not the queue's.
+stand beside those, estimated alike. What a delay costs besides itself is not the queue's: where the host is the slower
+one, the slope above 1 tells it.
 
 Example: python tests/bench/whatif_queue.py --device-ms 6 --stages schedule --seconds 120
 """
@@ -21,9 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from probes.statistics.intervals import Estimate
 from tests.bench.planted_stages import STREAMS, recorded_engine
-from tests.tracing.whatif.loads.replayedqueue import HostSteps, PutDelay, replayed_slope
+from tests.tracing.whatif.loads.replayedqueue import HostSteps, QueueDelay, replayed_slope
 from tracing.shapes.pretend.work import Work
 from tracing.shapes.shape import Shape, shape_named
 from tracing.sites.engine import CODES
@@ -32,8 +32,9 @@ from tracing.whatif.blocks import FEWEST, Block, pairs
 from tracing.whatif.loads.closedload import ClosedLoad
 from tracing.whatif.measurement import LOOK_S, turns
 from tracing.whatif.recording import BlockRecorder
+from tracing.whatif.report.rows import interval, time_interval
 from tracing.whatif.slopes import SizedSlope, end_of_hiding, sized_slope, stage_slope
-from tracing.whatif.stages import DelayedStage, asleep, stages_named
+from tracing.whatif.stages import DelayedStage, stages_named
 from tracing.whatif.steps import RecordedEngine
 
 LAUNCH, WAIT = "model.forward", "device.wait"
@@ -71,7 +72,7 @@ def host_blocks(blocks: Sequence[Block], engine: RecordedEngine) -> Iterator[Hos
 def replayed(stage: DelayedStage, size: SizedSlope, host: Sequence[HostSteps], device_ns: float) -> SizedSlope:
     """The slope at a size of a delay if the queue alone decided."""
     length_ns = size.achieved_ns
-    delay = PutDelay(device_ns=length_ns) if stage.on_device else PutDelay(host_ns=length_ns)
+    delay = QueueDelay(device_ns=length_ns) if stage.on_device else QueueDelay(host_ns=length_ns)
     return SizedSlope(length_ns, replayed_slope(host, device_ns, delay), len(host))
 
 
@@ -82,13 +83,7 @@ def table(stage: DelayedStage, sizes: Sequence[SizedSlope], by_queue: Sequence[S
         cells = [f"{size.achieved_ns / 1e6:.2f}", str(size.pairs), interval(size.slope), interval(other.slope)]
         yield f"| {' | '.join(cells)} |"
     if up_to := stage_slope(sizes).hidden_up_to_ns:
-        ends = (interval(each, 1e-6) for each in (up_to, end_of_hiding(*by_queue[-2:])))
-        yield "hidden up to {} ms, by the queue {} ms".format(*ends)
-
-
-def interval(estimate: Estimate, unit: float = 1.0) -> str:
-    low, high = ("n/a" if end is None else f"{end * unit:.2f}" for end in (estimate.low, estimate.high))
-    return f"{estimate.value * unit:.2f} [{low}, {high}]"
+        yield f"hidden up to {time_interval(up_to)}, by the queue {time_interval(end_of_hiding(*by_queue[-2:]))}"
 
 
 def lines(device_ms: float, stages: Sequence[DelayedStage], seconds: float) -> Iterator[str]:
@@ -115,7 +110,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=100.0, help="of blocks beside each (default %(default)s)")
     args = parser.parse_args()
     for device_ms in args.device_ms:
-        for line in lines(device_ms, [asleep(stage) for stage in stages_named(args.stages)], args.seconds):
+        for line in lines(device_ms, stages_named(args.stages), args.seconds):
             print(line, flush=True)
     return 0
 

@@ -58,7 +58,7 @@ class BlockSteps:
 def usual_length(lengths_ns: Ints) -> float:
     """The mean of some times without the shortest tenth and the longest, since other work holds single steps up.
 
-    All that is longer by as much as a delay is longer by that: a bound in terms of the block's own length would not do.
+    Where all are longer by a delay this is longer by as much, which a bound relative to their own length would not be.
     """
     outside = len(lengths_ns) // 10
     return float(np.sort(lengths_ns)[outside : len(lengths_ns) - outside].mean())

@@ -29,7 +29,7 @@ class HostSteps:
 
 
 @dataclass(frozen=True)
-class PutDelay:
+class QueueDelay:
     """A delay in each step, in ns, before the launch or on the device."""
 
     host_ns: float = 0.0
@@ -40,7 +40,7 @@ class PutDelay:
         return self.host_ns + self.device_ns
 
 
-def periods_ns(host: HostSteps, device_ns: float, delay: PutDelay) -> npt.NDArray[np.float64]:
+def periods_ns(host: HostSteps, device_ns: float, delay: QueueDelay) -> npt.NDArray[np.float64]:
     """From the end of each wait to that of the next, where the device works for `device_ns` on each step."""
     now = free = 0.0
     ends = []
@@ -52,13 +52,13 @@ def periods_ns(host: HostSteps, device_ns: float, delay: PutDelay) -> npt.NDArra
     return np.diff(ends, prepend=0.0)
 
 
-def replayed_slope(blocks: Sequence[HostSteps], device_ns: float, delay: PutDelay) -> Estimate:
+def replayed_slope(blocks: Sequence[HostSteps], device_ns: float, delay: QueueDelay) -> Estimate:
     """By how much the steps of some blocks would grow for each ns of a delay, estimated as a measured slope is."""
-    periods = [[block_period_ns(each, device_ns, put) for put in (delay, PutDelay())] for each in blocks]
+    periods = [[block_period_ns(each, device_ns, put) for put in (delay, QueueDelay())] for each in blocks]
     return center([(delayed - plain) / delay.length_ns for delayed, plain in periods])
 
 
-def block_period_ns(host: HostSteps, device_ns: float, delay: PutDelay) -> float:
+def block_period_ns(host: HostSteps, device_ns: float, delay: QueueDelay) -> float:
     """The wall time of a step of a block, which is replayed twice: once to fill the queue."""
     twice = HostSteps(np.tile(host.before_ns, 2), np.tile(host.after_ns, 2))
     return usual_length(periods_ns(twice, device_ns, delay)[len(host.before_ns) :])
