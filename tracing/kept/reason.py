@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from probes.console import us
 from probes.errors import EnginescopeError
@@ -25,6 +26,7 @@ UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
 PART_OF = 0.2  # the same for a step's excess, beside which the request has had other work
 LONG_PROMPT = 4  # times the tokens of the median step
+OF_CORE = ("schedule", "dispatch", "update")  # phases that no prompt makes long
 
 
 def reason(folder: Path, keep: Keep) -> str:
@@ -39,9 +41,9 @@ def reason(folder: Path, keep: Keep) -> str:
 
 def likely(recorded: Findings, keep: Keep) -> str:
     """What explains it, the surest first: the state at the event, a stopped process, a slow client, a slow step, a long
-    prompt, a busy machine, the largest part of the request meanwhile."""
-    of_steps = (_own_step, _slowest_step, _long_prompt)
-    reasons = (_preempted, _raised, _stopped, _slow_client, *of_steps, _queued, _largest_part, _slow_request)
+    prompt, a busy machine, a long phase of the core, the largest part of the request meanwhile."""
+    of_steps = (_own_step, _slowest_step, _long_prompt, _queued, _core_phase)
+    reasons = (_preempted, _raised, _stopped, _slow_client, *of_steps, _largest_part, _slow_request)
     return next((text for text in (each(recorded, keep) for each in reasons) if text), UNKNOWN)
 
 
@@ -101,17 +103,23 @@ def _slowest_step(recorded: Findings, keep: Keep) -> str:
 
 def _long_prompt(recorded: Findings, keep: Keep) -> str:
     """A step that computed so much of prompts that it took most of the time; it has no peers to be slower than."""
-    begin_ns, end_ns = _window(keep)
-    steps = recorded.steps[recorded.steps["pid"].isin(_cores(recorded, keep))]
-    within = steps[(steps["start_ns"] < end_ns) & (steps["end_ns"] > begin_ns)]
-    if not len(within) or not keep.value_ns:
+    longest = _longest_step(recorded, keep)
+    if longest is None or not keep.value_ns or _core_phase(recorded, keep):
         return ""
-    longest = within.loc[(within["end_ns"] - within["start_ns"]).idxmax()]
-    tokens, usual = longest["prefill_tokens"] + longest["decode_tokens"], scheduled_tokens(steps).median()
-    took_ns = min(longest["end_ns"], end_ns) - max(longest["start_ns"], begin_ns)
+    usual = scheduled_tokens(recorded.steps[recorded.steps["pid"].isin(_cores(recorded, keep))]).median()
+    tokens = longest["prefill_tokens"] + longest["decode_tokens"]
+    took_ns = _within(keep, longest["start_ns"], longest["end_ns"])
     if not longest["prefill_tokens"] or tokens < LONG_PROMPT * usual or took_ns < MOST_OF * keep.value_ns:
         return ""
     return f"a long prompt: {tokens:,} tokens in one step of {us(took_ns)} (the median step has {usual:,.0f})"
+
+
+def _longest_step(recorded: Findings, keep: Keep) -> pd.Series | None:
+    """The longest step that lies in that time, or partly."""
+    begin_ns, end_ns = _window(keep)
+    steps = recorded.steps[recorded.steps["pid"].isin(_cores(recorded, keep))]
+    within = steps[(steps["start_ns"] < end_ns) & (steps["end_ns"] > begin_ns)]
+    return within.loc[(within["end_ns"] - within["start_ns"]).idxmax()] if len(within) else None
 
 
 def _queued(recorded: Findings, keep: Keep) -> str:
@@ -126,6 +134,16 @@ def _queued(recorded: Findings, keep: Keep) -> str:
     else:
         return ""
     return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""
+
+
+def _core_phase(recorded: Findings, keep: Keep) -> str:
+    """What the core did for most of the time in a step that has no peers to be slower than."""
+    step = _longest_step(recorded, keep)
+    if step is None or not keep.value_ns:
+        return ""
+    phase = max(OF_CORE, key=lambda name: step[f"{name}_ns"])
+    took_ns = step[f"{phase}_ns"]
+    return f"{phase} took {us(took_ns)} of {us(keep.value_ns)}" if took_ns > MOST_OF * keep.value_ns else ""
 
 
 def _largest_part(recorded: Findings, keep: Keep) -> str:

@@ -48,6 +48,13 @@ def test_a_long_prompt(tmp_path: Path) -> None:
     assert reason(tmp_path, keep("itl > 100ms", 2000, 1900, pid=1, request="another")) == UNKNOWN
 
 
+def test_a_step_without_peers_whose_scheduling_took_long(tmp_path: Path) -> None:
+    """Its few more tokens are no long prompt: the core had not yet sent them to a worker."""
+    story = steps(tmp_path, 500, prefill_requests=1, prefill_tokens=30)
+    story.span("scheduler.schedule", 180 * MS, 640 * MS, step=9).close()
+    assert reason(tmp_path, keep("step > 100ms", 680, 500, step=9)) == "schedule took 460.00 ms of 500.00 ms"
+
+
 def test_another_core_is_no_reason(tmp_path: Path) -> None:
     steps(tmp_path, 500, prefill_requests=1, prefill_tokens=3000).close()
     steps(tmp_path, pid=3).batch(9, {"b": 1}).close(first_ns=1)
