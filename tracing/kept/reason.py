@@ -21,12 +21,13 @@ from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.requests import NO_END, Flow
 from tracing.timeline.steps.anatomy import scheduled_tokens
+from tracing.timeline.steps.phases import title
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
 PART_OF = 0.2  # the same for a step's excess, beside which the request has had other work
 LONG_PROMPT = 4  # times the tokens of the median step
-OF_CORE = ("schedule", "dispatch", "update")  # phases that no prompt makes long
+BESIDE_MODEL = ("schedule", "dispatch", "update", "gc")  # phases that no prompt makes long
 
 
 def reason(folder: Path, keep: Keep) -> str:
@@ -41,8 +42,8 @@ def reason(folder: Path, keep: Keep) -> str:
 
 def likely(recorded: Findings, keep: Keep) -> str:
     """What explains it, the surest first: the state at the event, a stopped process, a slow client, a slow step, a long
-    prompt, a busy machine, a long phase of the core, the largest part of the request meanwhile."""
-    of_steps = (_own_step, _slowest_step, _long_prompt, _queued, _core_phase)
+    prompt, a busy machine, a long phase of its step, the largest part of the request meanwhile."""
+    of_steps = (_own_step, _slowest_step, _long_prompt, _queued, _phase_beside_model)
     reasons = (_preempted, _raised, _stopped, _slow_client, *of_steps, _largest_part, _slow_request)
     return next((text for text in (each(recorded, keep) for each in reasons) if text), UNKNOWN)
 
@@ -104,7 +105,7 @@ def _slowest_step(recorded: Findings, keep: Keep) -> str:
 def _long_prompt(recorded: Findings, keep: Keep) -> str:
     """A step that computed so much of prompts that it took most of the time; it has no peers to be slower than."""
     longest = _longest_step(recorded, keep)
-    if longest is None or not keep.value_ns or _core_phase(recorded, keep):
+    if longest is None or not keep.value_ns or _phase_beside_model(recorded, keep):
         return ""
     usual = scheduled_tokens(recorded.steps[recorded.steps["pid"].isin(_cores(recorded, keep))]).median()
     tokens = longest["prefill_tokens"] + longest["decode_tokens"]
@@ -136,14 +137,14 @@ def _queued(recorded: Findings, keep: Keep) -> str:
     return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""
 
 
-def _core_phase(recorded: Findings, keep: Keep) -> str:
-    """What the core did for most of the time in a step that has no peers to be slower than."""
+def _phase_beside_model(recorded: Findings, keep: Keep) -> str:
+    """What took most of the time in a step that has no peers to be slower than, beside the model."""
     step = _longest_step(recorded, keep)
     if step is None or not keep.value_ns:
         return ""
-    phase = max(OF_CORE, key=lambda name: step[f"{name}_ns"])
+    phase = max(BESIDE_MODEL, key=lambda name: step[f"{name}_ns"])
     took_ns = step[f"{phase}_ns"]
-    return f"{phase} took {us(took_ns)} of {us(keep.value_ns)}" if took_ns > MOST_OF * keep.value_ns else ""
+    return f"{title(phase)} took {us(took_ns)} of {us(keep.value_ns)}" if took_ns > MOST_OF * keep.value_ns else ""
 
 
 def _largest_part(recorded: Findings, keep: Keep) -> str:
