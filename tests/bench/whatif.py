@@ -31,7 +31,7 @@ from tracing.whatif.stages import asleep, stages_named
 
 BLOCK_NS = 250 * MS
 UNSTEADY = 0.08  # of the machine's speed, from step to step and within a block
-LONG_NS = 800_000 * MS
+LONG_NS = 100_000 * MS
 HIDDEN = 0.05
 ENGINES = {"host-bound": (3 * MS, MS), "in between": (3 * MS, 4 * MS), "device-bound": (3 * MS, 10 * MS)}
 

@@ -98,7 +98,7 @@ def lines(device_ms: float, stages: Sequence[DelayedStage], seconds: float) -> I
     yield f"\ndevice {device_ms:g} ms; the host's part of a step {middle:.2f} ms, nine in ten {low:.2f} to {high:.2f}"
     by_treatment = pairs(blocks, engine, STREAMS)
     for stage in stages:
-        own = [each for treatment, each in by_treatment.items() if treatment.stage == stage]
+        own = [each for treatment, each in by_treatment.items() if treatment.stage == stage and each]
         sizes = stage_slope([sized_slope(each, len(by_treatment)) for each in own]).sizes
         yield from table(stage, sizes, [replayed(stage, size, host, device_ms * 1e6) for size in sizes])
 

@@ -20,6 +20,7 @@ from tracing.whatif.steps import EngineSteps, RecordedEngine
 SETTLING = 3  # steps
 BEHIND = 2.0  # usual lags, above which a front end has not caught up
 FEWEST = 6  # steps that a block needs
+LONGEST = 2.0  # upper quartiles of a block's steps
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,8 @@ class BlockSteps:
 
 
 def usual_length(lengths_ns: Ints) -> float:
-    """The mean of some times without the shortest tenth and the longest, since other work holds single steps up.
-
-    Where all are longer by a delay this is longer by as much, which a bound relative to their own length would not be.
-    """
-    outside = len(lengths_ns) // 10
-    return float(np.sort(lengths_ns)[outside : len(lengths_ns) - outside].mean())
+    """The mean of some times, of which one that was held up counts as no longer than `LONGEST`."""
+    return float(np.minimum(lengths_ns, LONGEST * np.quantile(lengths_ns, 0.75)).mean())
 
 
 def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:
