@@ -42,11 +42,16 @@ class Firing:
 
 @dataclass
 class OpenCall:
-    """A call of `generate` that goes on."""
+    """A call of `generate` that goes on; when it began is None where that was before anybody looked."""
 
-    start_ns: int
+    start_ns: int | None
     request: int
     last_ns: int = 0
+
+    @property
+    def since_ns(self) -> int:
+        """Since when it is known to go on."""
+        return self.last_ns if self.start_ns is None else self.start_ns
 
 
 class Triggers:
@@ -91,7 +96,7 @@ class Triggers:
 
     def stuck(self, now_ns: int) -> Iterator[Firing]:
         """The conditions that an engine meets by beginning no step though a call goes on: each once a hang."""
-        calls = [(call.start_ns, pid, call.request) for (pid, _), call in self._calls.items()]
+        calls = [(call.since_ns, pid, call.request) for (pid, _), call in self._calls.items()]
         if self.has_batches:
             calls += [(start_ns, pid, request) for (pid, request), start_ns in self._admitted.items()]
         if not calls:
@@ -127,13 +132,15 @@ class Triggers:
             _open(self._calls, key, OpenCall(start, request))
             return
         call = self._calls.get(key)
-        if call is None:  # it began before anybody looked
+        if call is None:
+            if value == YIELDED and not is_last and not is_raised:
+                _open(self._calls, key, OpenCall(None, request, end))
             return
         if value == YIELDED and not is_raised:
             quantity: Quantity = "itl" if call.last_ns else "ttft"
-            yield from self._took(quantity, Firing("", end, end - (call.last_ns or call.start_ns), pid, call.request))
+            yield from self._took(quantity, Firing("", end, end - (call.last_ns or call.since_ns), pid, call.request))
             call.last_ns = end
-        if is_last:
+        if is_last and call.start_ns is not None:
             yield from self._took("latency", Firing("", end, end - call.start_ns, pid, call.request))
         if is_last or is_raised or value == ENDED:
             del self._calls[key]

@@ -64,7 +64,12 @@ def test_what_a_call_fires() -> None:
     assert fired("ttft > 49ms", rows=CALL) == [("ttft > 49ms", 50)]
     assert fired("itl > 300ms", rows=CALL) == [("itl > 300ms", 301)]
     assert fired("latency > 400ms", "latency > 1s", rows=CALL) == [("latency > 400ms", 401)]
-    assert fired("ttft > 1ms", rows=CALL[1:]) == []  # it began before anybody looked
+
+
+def test_of_a_call_that_began_before_the_watch_the_times_between_outputs_are_known() -> None:
+    conditions = "ttft > 1ms", "itl > 300ms", "latency > 1ms", "stuck > 1s"
+    assert fired(*conditions, rows=CALL[1:]) == [("itl > 300ms", 301)]
+    assert fired(*conditions, rows=CALL[3:]) == []
 
 
 def test_what_the_core_fires() -> None:

@@ -60,6 +60,14 @@ def test_an_engine_without_requests_is_not_stuck() -> None:
     assert stuck(triggers, 210_000) == []  # that long a call alone counts
 
 
+def test_a_call_that_began_before_the_watch_hangs_too() -> None:
+    triggers = Triggers([parse("stuck > 30s")])
+    look(triggers, ("async.generate", 50_000, 50_000, -1, YIELDED, 2))
+    assert (stuck(triggers, 79_000), stuck(triggers, 81_000)) == ([], [31_000])
+    look(triggers, ENDED)
+    assert stuck(triggers, 200_000) == []
+
+
 def test_a_batch_hangs_too() -> None:
     triggers = Triggers([parse("stuck > 30s")])
     look(triggers, ("llm.add_request", 0, 1, -1, 0, 0), ("core.add_request", 2, 3, -1, 5, 16), step(10, 4))
