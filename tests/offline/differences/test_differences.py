@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,15 +17,13 @@ from offline.differences.difference import Difference, difference_frame, verdict
 from offline.differences.effort import Spread, spread, trials_a_start
 from offline.differences.estimates import Estimates
 from offline.differences.leastsquares import fit
-from offline.differences.observations import Observations, observations
-from offline.differences.run import NOT_INTERLEAVED, RunDifferences, run_differences
+from offline.differences.observations import Observations
 from offline.differences.simultaneous import bonferroni, multivariate_t
 from offline.differences.twogroups import two_groups
 from offline.differences.within import within
 from tests.offline.differences.simulatedruns import Setting, simulate
 
 COLUMNS = ["arm", "engine", "group", "round", "block_size", "batch_size", "cache_state"]
-LENGTHS = {"input_len": 8, "output_len": 4, "shared_prefix_len": 0, "temperature": 0.0}
 
 
 def two_arms(values: list[list[float]], arm: tuple[int, ...] = (0, 1, 0, 1)) -> Observations:
@@ -213,60 +210,6 @@ def test_two_groups_of_starts_are_named() -> None:
     assert two_groups(five) == []
 
 
-def trial(arm: int, engine: int, number: int, start_ns: int, speed: float) -> dict[str, object]:
-    """A row of the frame of trials."""
-    identity = {"arm": f"arm{arm}", "engine": engine, "group": 0, "round": number, "start_ns": start_ns}
-    cell = {"block_size": (32, 64)[arm], "batch_size": 1, "cache_state": "cold", **LENGTHS}
-    times = dict.fromkeys(("latency_s_p50", "ttft_s_p50", "tpot_s_p50", "itl_s_p99"), 1 / speed)
-    return {**identity, **cell, "output_tok_s": speed, **times}
-
-
-def frame(order: list[tuple[int, int]]) -> pd.DataFrame:
-    """Trials of four starts in an order of (engine, round): engines 2 and 4, of the second arm, are a tenth faster."""
-    rows = [
-        trial((engine - 1) % 2, engine, number, place, (100.0 if engine % 2 else 110.0) * (1 + engine / 1000))
-        for place, (engine, number) in enumerate(order)
-    ]
-    return pd.DataFrame(rows)
-
-
-TURNS = frame([(engine, number) for number in range(2) for engine in (1, 2, 3, 4)])
-IN_A_ROW = frame([(engine, number) for engine in (1, 2, 3, 4) for number in range(2)])
-
-
-def test_a_run_of_two_arms_from_its_frame() -> None:
-    found = run_differences(TURNS, ["block_size"], drifted=True, in_turns=True)
-    (row,) = found.by_metric["output_tok_s"]
-    assert (row.axis, row.from_, row.to, row.cell, row.verdict) == ("block_size", "32", "64", "all", "faster")
-    assert row.lo < row.ratio < row.hi and row.ratio == pytest.approx(1.1, rel=0.01)
-    assert {each.metric: each.verdict for each in found.rows()} == dict.fromkeys(found.by_metric, "faster")
-    assert found.is_best("output_tok_s", {"block_size": 64, "batch_size": 1, "cache_state": "cold", **LENGTHS})
-    assert not found.is_best("output_tok_s", {"block_size": 32, "batch_size": 1, "cache_state": "cold", **LENGTHS})
-
-
-def test_arms_in_a_row_are_not_compared_where_the_machine_drifted() -> None:
-    drifted = run_differences(IN_A_ROW, ["block_size"], drifted=True, in_turns=False)
-    assert drifted == RunDifferences({}, (NOT_INTERLEAVED,))
-    steady = run_differences(IN_A_ROW, ["block_size"], drifted=False, in_turns=False)
-    assert steady.by_metric.keys() == {*run_differences(TURNS, ["block_size"], True, in_turns=True).by_metric}
-
-
-def test_an_arm_that_was_done_again_beside_nobody_is_named() -> None:
-    again = TURNS.assign(group=TURNS["arm"].map({"arm0": 0, "arm1": 1}))
-    notes = run_differences(again, ["block_size"], drifted=False, in_turns=True).notes
-    assert [note.partition(",")[0] for note in notes] == [
-        "block_size=32 ran beside no other arm",
-        "block_size=64 ran beside no other arm",
-    ]
-    assert run_differences(TURNS, ["block_size"], drifted=False, in_turns=True).notes == ()
-
-
-@pytest.mark.parametrize("in_turns", [False, True])
-def test_an_only_arm_is_compared_with_nobody_so_that_nothing_is_left_out(in_turns: bool) -> None:
-    alone = IN_A_ROW.query("arm == 'arm0'")
-    assert run_differences(alone, ["block_size"], drifted=True, in_turns=in_turns) == RunDifferences()
-
-
 def test_the_columns_of_the_file() -> None:
     row = Difference("block_size", "32", "64", "all", "output_tok_s", 1.1, 1.05, 1.15, 1.03, "faster")
     text = difference_frame([row]).to_csv(index=False)
@@ -289,13 +232,6 @@ def test_what_tells_nothing_is_shown_without_figures(
 ) -> None:
     row = Difference("batch_size", "1", "4", "all", "output_tok_s", 1.7, lo, hi, detectable, "no difference seen")
     assert (row.interval, row.sentence) == (interval, sentence)
-
-
-def test_values_without_a_logarithm_are_left_out() -> None:
-    measured = observations(
-        TURNS.assign(output_tok_s=[0.0, None, *TURNS["output_tok_s"][2:]]), ["block_size"], "output_tok_s"
-    )
-    assert np.isnan(measured.logs).sum() == 2
 
 
 seeds = st.integers(0, 2**32 - 1)

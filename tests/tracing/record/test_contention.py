@@ -264,12 +264,13 @@ print(away)
 
 @pytest.fixture
 def quota() -> Iterator[Path]:
-    """A control group that may use a twentieth of one core."""
+    """A control group that may use a twentieth of one core, and comes before all others on it."""
     group = GROUPS / f"enginescope-test-{os.getpid()}"
     try:
         group.mkdir()
         (group / "cpu.cfs_quota_us").write_text("5000")
         (group / "cpu.cfs_period_us").write_text("100000")
+        (group / "cpu.shares").write_text("262144")
     except OSError:
         pytest.skip("no control group with a CPU quota can be made here")
     yield group
@@ -277,12 +278,12 @@ def quota() -> Iterator[Path]:
 
 
 def test_a_quota_that_is_used_up_is_seen(tmp_path: Path, quota: Path) -> None:
-    """Two processes spin, of which one counts how long it did not run: the quota stopped it, or others ran."""
+    """Two processes spin, of which one counts how long it did not run: of that time the quota stopped them."""
     command = [sys.executable, "-c", OVER_QUOTA, str(quota), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     samples = contention.read(tmp_path)
     lost = samples.between(THROTTLED, samples.moments[:1], samples.moments[-1:])[0]
-    assert 0.1 * int(done.stdout) < lost <= int(done.stdout) * 1.1
+    assert 0.3 * int(done.stdout) < lost <= int(done.stdout) * 1.1
 
 
 def test_a_thread_that_waits_in_the_run_queue_loses_nothing(tmp_path: Path) -> None:
