@@ -77,7 +77,8 @@ def headline(review: Review) -> str:
         costs = "cost not measured"
     else:
         costs = (
-            f"{us(cost.ns_per_span)} each, {us(cost.ns_per_step)} a step, {percent(cost.share)} of the busiest thread"
+            f"watching took {us(cost.ns_per_span)} a span, {us(cost.ns_per_step)} a step, "
+            f"{percent(cost.share)} of the busiest thread"
         )
     whole = (
         f"{requests.whole} of {requests.total} requests whole ({states}); unexplained "
