@@ -23,6 +23,7 @@ from probes.machine import Machine
 DEFAULT_LIMIT_S = 540.0  # the default run stays under ten minutes with something to spare
 BATCH_SIZES = (1, 4, 8, 16)
 REPEATS = 3
+MOST_REPEATS = 20  # where there is time: until so many are averaged, it is trials that scatter most
 FEWEST_STARTS = 2  # of an arm, which is the replicate of its differences
 DEGREES = 5  # of freedom that the variance between starts should have: with one it tells next to nothing
 TAIL = 32  # tokens of a prompt that are its own
@@ -66,7 +67,8 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
     Where no batch size is asked for, the run takes ten minutes or less, and what was not asked for yields to that.
-    Where one is, starts alone do. `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
+    Where one is, starts alone do. Time that is left goes into trials. `slowness` is what
+    `offline.spec.estimate.slowness` makes of the reference kernel.
     """
     candidates = list(_shorter(spec, models, machine))
     full = candidates[0]
@@ -79,7 +81,11 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
         return _seconds(each, models, machine, slowness)
 
     chosen = next((each for each in candidates if seconds(each) <= DEFAULT_LIMIT_S), candidates[-1])
-    return chosen, _note(full, chosen, seconds(full)) if chosen != full else None
+    several = len(grid_of(chosen, models, machine)) > 1
+    most = MOST_REPEATS if several and not spec.repeats and not spec.starts else 0
+    longer = (replace(chosen, repeats=repeats) for repeats in range(most, chosen.repeats, -1))
+    filled = next((each for each in longer if seconds(each) <= DEFAULT_LIMIT_S), chosen)
+    return filled, _note(full, filled, seconds(full)) if chosen != full else None
 
 
 def enough_starts(arms: int) -> int:
@@ -146,8 +152,8 @@ def _seconds(spec: Spec, models: Models, machine: Machine, slowness: float) -> f
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
     """`shortened to save time: input_len 288 to 129 …`."""
-    fewer_starts = ("starts",) if chosen.starts < full.starts else ()  # fewer arms may have more
-    names = ("input_len", "output_len", "shared_prefix_len", "repeats", *fewer_starts, "block_size")
+    fewer = [name for name in ("repeats", "starts") if getattr(chosen, name) < getattr(full, name)]  # or even more
+    names = ("input_len", "output_len", "shared_prefix_len", *fewer, "block_size")
     before = {name: getattr(full, name) for name in names if getattr(full, name) != getattr(chosen, name)}
     changes = ", ".join(f"{name} {listed(value)} to {listed(getattr(chosen, name))}" for name, value in before.items())
     flags = " ".join(f"--{name.replace('_', '-')} {listed(value)}" for name, value in before.items())

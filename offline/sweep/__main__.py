@@ -26,6 +26,7 @@ BISECT_HELP = (
     "since which version between these is it slower? --vllm lists those between (default: the index's); one block "
     "size (64) and no prefix caching, where not asked for otherwise"
 )
+REPEATS_HELP = "trials of each cell in each start (default: 3, and of several arms up to 20 where ten minutes allow it)"
 STARTS_HELP = "engine starts of each arm (default: 2 of six arms or more, up to 6 of two, as ten minutes allow)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "stop once this is used up (default 10m with --until, 2h with --bisect), but always run what is planned"
@@ -100,7 +101,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     from offline.spec.effort import duration, share
     from offline.spec.flags import add_on, add_out, add_resume
 
-    run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
+    run.add_argument("--repeats", type=int, metavar="N", help=REPEATS_HELP)
     run.add_argument("--starts", type=int, metavar="N", help=STARTS_HELP)
     run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
     run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)

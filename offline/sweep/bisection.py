@@ -19,6 +19,7 @@ from offline.environments.building import installed_vllm
 from offline.page.reported import reported_run
 from offline.page.summary import effect
 from offline.spec.grid import VLLM
+from offline.spec.plan import REPEATS
 from offline.spec.settings import SpecValues
 from offline.sweep.measurement import measure
 from offline.sweep.preparation import new_run
@@ -26,8 +27,9 @@ from probes.console import console
 from probes.errors import INTERRUPTED, EnginescopeError, usage_error
 
 BUDGET_S = 7200.0
-# What a step sweeps where nothing else was asked for: one pair of arms, with a block size that every platform takes.
-ONE_PAIR: SpecValues = {"block_size": [64], "prefix_caching": ["off"]}
+# What a step sweeps where nothing else was asked for: one pair of arms, with a block size that every platform takes,
+# and no more trials than it takes: the time is for steps.
+ONE_PAIR: SpecValues = {"block_size": [64], "prefix_caching": ["off"], "repeats": REPEATS}
 LISTED = "Available versions: "  # before what pip says of an index
 
 

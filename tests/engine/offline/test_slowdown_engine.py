@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 
 from offline.page.reported import ReportedRun, reported_run
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import FORKED
-from tests.needs import installed_vllm
+from tests.offline.environments.slowcopy import slow_copy
 from tests.offline.sweep.sweeping import only_run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(150)]
@@ -22,24 +18,10 @@ GRID += ("--cache-state", "cold", "--input-len", "8", "--shared-prefix-len", "0"
 GRID += ("--repeats", "2", "--starts", "2")
 
 
-def slow_copy(folder: Path) -> Path:
-    """The installed vLLM with a scheduler that sleeps in each step; compiled parts are links."""
-
-    def copy(source: str, target: str) -> None:
-        (shutil.copy2 if source.endswith(".py") else os.symlink)(source, target)
-
-    shutil.copytree(installed_vllm().root, folder / "vllm", copy_function=copy)
-    scheduler = folder / "vllm" / "v1" / "core" / "sched" / "scheduler.py"
-    head, mark, rest = scheduler.read_text().partition("        self.current_step += 1\n")
-    assert "    def schedule(" in head.splitlines()[-1]
-    scheduler.write_text(f"{head}        {SLEEP}\n{mark}{rest}")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def slowed(tmp_path_factory: pytest.TempPathFactory) -> ReportedRun:
     """A traced sweep of the installed vLLM and of that copy, two starts each, in turns."""
-    out, copy = tmp_path_factory.mktemp("slowed"), slow_copy(tmp_path_factory.mktemp("copies") / "slow")
+    out, copy = tmp_path_factory.mktemp("slowed"), slow_copy(tmp_path_factory.mktemp("copies") / "slow", SLEEP)
     words = ("--model", str(two_layer_model()), *GRID, "--vllm", f"installed,{copy}", "--trace")
     code, text = run(out, *words, **FORKED)
     assert code == 0, text

@@ -97,6 +97,7 @@ def test_lengths_yield_first_then_trials_then_further_starts_then_block_sizes(
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     seconds = iter([3600.0] * too_long + [60.0] * 9)
     monkeypatch.setattr(plan, "_seconds", lambda *_: next(seconds))
+    monkeypatch.setattr(plan, "MOST_REPEATS", 0)  # what is left of the time is another test's
     monkeypatch.setattr(plan, "engines_alive", lambda *_: 4)
     spec, _ = complete(Spec(), ONE, machine)
     assert (spec.input_len, spec.output_len, spec.repeats, spec.starts, spec.block_size) == left
@@ -127,9 +128,39 @@ def test_where_batch_sizes_are_asked_for_starts_alone_yield_to_the_ten_minutes(
     monkeypatch.setattr(plan, "engines_alive", lambda *_: 2)
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     spec, note = complete(Spec(batch_size=(8,), block_size=(32,)), ONE, machine)
-    assert (spec.starts, spec.input_len, spec.output_len, spec.repeats) == (starts, (96,), (16,), 3)
+    assert (spec.starts, spec.input_len, spec.output_len) == (starts, (96,), (16,))
     assert note is None if starts == 6 else f"starts 6 to {starts}; all of it" in str(note)
     assert complete(Spec(batch_size=(8,), block_size=(32,), starts=4), ONE, machine)[0].starts == 4
+
+
+@pytest.mark.parametrize(
+    ("round_s", "asked", "repeats"),
+    [
+        (1.0, Spec(), 20),
+        (70.0, Spec(), 6),
+        (200.0, Spec(), 3),
+        (1.0, Spec(starts=4), 3),
+        (1.0, Spec(repeats=5), 5),
+        (1.0, Spec(prefix_caching=("on",)), 3),
+    ],
+)
+def test_time_that_is_left_goes_into_trials_where_arms_are_compared(
+    round_s: float, asked: Spec, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty at most, and none more where starts or trials were asked for, or where a single arm is measured."""
+    monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 100.0 + spec.repeats * round_s)
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, note = complete(replace(asked, batch_size=(8,), block_size=(32,)), ONE, machine)
+    assert spec.repeats == repeats
+    assert note is None or "repeats" not in note
+
+
+def test_what_is_left_after_block_sizes_were_given_up_goes_into_trials_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_seconds", lambda spec, *_: len(spec.block_size) * (200.0 + spec.repeats * 20.0))
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, note = complete(Spec(), ONE, machine)
+    assert (spec.block_size, spec.repeats) == ((32, 64), 3)
+    assert note is not None and "block_size 32,64,128 to 32,64" in note and "repeats" not in note
 
 
 def test_a_machine_whose_kernel_takes_twice_as_long_takes_twice_the_time() -> None:
