@@ -50,16 +50,16 @@ class Dialogue:
 
     def hang_up(self) -> None:
         """End the commands: the other side finishes."""
-        if self._commands >= 0:
-            os.close(self._commands)
-            self._commands = -1
+        commands, self._commands = self._commands, -1  # first, since Ctrl-C may come before `close` has returned
+        if commands >= 0:
+            os.close(commands)
 
     def close(self) -> None:
         """Close both pipes."""
         self.hang_up()
-        if self._answers >= 0:
-            os.close(self._answers)
-            self._answers = -1
+        answers, self._answers = self._answers, -1
+        if answers >= 0:
+            os.close(answers)
 
 
 def answer_commands(answer: Callable[[Message], Message]) -> None:
