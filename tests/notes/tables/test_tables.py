@@ -34,7 +34,7 @@ MACHINE = {
 }
 WRITTEN_BY_BENCHES = (
     *("client.md", "costs.md", "coverage.md", "differences.md", "equal-arms.md", "hangs.md", "killed-sweeps.md"),
-    *("knee.md", "planted-stages.md", "ring.md", "shapes.md", "stalls.md", "token-budget.md"),
+    *("knee.md", "planted-slowdown.md", "planted-stages.md", "ring.md", "shapes.md", "stalls.md", "token-budget.md"),
 )
 AXES = ("batch_size", "prefix_caching", "block_size", "cache_state")
 CELLS = [  # synthetic: out tok/s with its interval, or why not
