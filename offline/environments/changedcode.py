@@ -50,14 +50,19 @@ def name(function: ChangedFunction) -> str:
     return function.target.partition(":")[2]
 
 
-def changed_stages(reasons: Iterable[Reason], environments: Mapping[str, Environment]) -> Iterator[ChangedStage]:
-    """The stages of a request that changed beyond their intervals between environments, the largest change first."""
+def changed_stages(
+    reasons: Iterable[Reason], environments: Mapping[str, Environment], v2_runner: bool | None = None
+) -> Iterator[ChangedStage]:
+    """The stages of a request that changed beyond their intervals between environments, the largest change first.
+
+    `v2_runner`: whether Model Runner V2 ran, where it is known.
+    """
     for reason in reasons:
         row = reason.difference
         if row.axis == VLLM and reason.part == REQUEST and reason.changed:
             trees = [source(environments.get(label)) for label in (row.from_, row.to)]
             for change in reason.changed:
-                yield ChangedStage(row.from_, row.to, change, _functions(change.stage, *trees))
+                yield ChangedStage(row.from_, row.to, change, _functions(change.stage, v2_runner, *trees))
 
 
 def source(environment: Environment | None) -> SourceTree | None:
@@ -68,5 +73,7 @@ def source(environment: Environment | None) -> SourceTree | None:
         return None
 
 
-def _functions(stage: str, old: SourceTree | None, new: SourceTree | None) -> tuple[ChangedFunction, ...] | None:
-    return tuple(changed_functions(stage, old, new)) if old and new else None
+def _functions(
+    stage: str, v2_runner: bool | None, old: SourceTree | None, new: SourceTree | None
+) -> tuple[ChangedFunction, ...] | None:
+    return tuple(changed_functions(stage, old, new, v2_runner)) if old and new else None

@@ -11,7 +11,7 @@ from offline.budgets.reason import Reason, reasons
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE, RunDifferences
 from offline.environments.changedcode import ChangedStage, changed_stages
-from offline.records.lines import Record, RequestRecord, TrialRecord
+from offline.records.lines import Record, RequestRecord, StartRecord, TrialRecord
 from offline.records.run import RunRecord, read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import Arm
@@ -85,5 +85,11 @@ def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record])
         budgets=cell_budgets(records),
         reasons=why,
         slowdown=slowdown(records),
-        changed_stages=tuple(changed_stages(why, record.environments)),
+        changed_stages=tuple(changed_stages(why, record.environments, _v2_runner(records))),
     )
+
+
+def _v2_runner(records: Sequence[Record]) -> bool | None:
+    """Whether Model Runner V2 ran; None where that is not known, or differs."""
+    runners = {each.resolved.v2_model_runner for each in records if isinstance(each, StartRecord)}
+    return runners.pop() if len(runners) == 1 else None

@@ -19,6 +19,8 @@ def calls(tree: SourceTree, target: str) -> list[str]:
     | `self.g()`            | `vllm.a:A.g`                                               |
     | `g()`                 | `vllm.a:g`, or that of `from vllm.b import g`              |
     | `self.helper.g()`     | the one function of the tree that is called `g`            |
+    | `self.h()`            | where the class has `self.h = self.g`: `vllm.a:A.g`        |
+    | `self.b()`            | where it has `self.b = B()`: the `forward` of that class   |
     | `B()`                 | the `__init__` of that class                               |
     """
     place = tree.resolve(target)
@@ -35,7 +37,7 @@ def _walk(place: Place) -> Iterator[ast.Call]:
 
 
 def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> Iterator[str]:
-    """The first of the places that a call may mean."""
+    """The first of the places that a call may mean, or all that are assigned to what is called."""
     module, _, qualname = target.partition(":")
     owner = qualname.rpartition(".")[0]
     names: list[str | None]
@@ -43,6 +45,8 @@ def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> 
         case ast.Name(id=name):
             names = [f"{module}:{name}", imports(place.text).get(name)]
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner:
+            if not tree.find_place(f"{module}:{owner}.{name}"):
+                yield from _held(tree, f"{module}:{owner}", name)
             names = [f"{module}:{owner}.{name}", tree.only_definition(name)]
         case ast.Attribute(attr=name):
             names = [tree.only_definition(name)]
@@ -50,6 +54,44 @@ def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> 
             names = []
     functions = (each for name in names if name for each in _function(tree, name))
     yield from list(functions)[:1]
+
+
+def _held(tree: SourceTree, owner: str, name: str) -> Iterator[str]:
+    """What is called by an attribute of a class: methods that are assigned to it, or the `forward` of an object."""
+    for place, value in _assigned(tree, owner, name):
+        yield from _methods(tree, owner, value)
+        for node in ast.walk(value):
+            match node:
+                case ast.Call(func=ast.Name(id=kind)):
+                    beside = f"{owner.partition(':')[0]}:{kind}"
+                    yield from _forward(tree, imports(place.text).get(kind, beside))
+
+
+def _forward(tree: SourceTree, kind: str) -> Iterator[str]:
+    """What a call of an object of a class runs."""
+    own = [f"{kind}.{name}" for name in ("__call__", "forward") if tree.find_place(f"{kind}.{name}")]
+    yield from own[:1]
+    for _, value in _assigned(tree, kind, "forward") if not own else ():
+        yield from _methods(tree, kind, value)
+
+
+def _methods(tree: SourceTree, owner: str, value: ast.expr) -> Iterator[str]:
+    """The methods of a class that an expression names by `self`."""
+    attributes = (node for node in ast.walk(value) if isinstance(node, ast.Attribute))
+    targets = (f"{owner}.{node.attr}" for node in attributes if isinstance(node.value, ast.Name))
+    yield from (target for target in targets if tree.find_place(target))
+
+
+def _assigned(tree: SourceTree, owner: str, name: str) -> Iterator[tuple[Place, ast.expr]]:
+    """What the methods of a class assign to an attribute, and where."""
+    module, _, qualname = owner.partition(":")
+    for each, place in tree.definitions(module).items():
+        if each.startswith(f"{qualname}.") and any(f"self.{name} = " in line for line in place.lines()):
+            for node in (inner for statement in statements(place) for inner in ast.walk(statement)):
+                match node:
+                    case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=attribute)], value=value):
+                        if attribute == name:
+                            yield place, value
 
 
 def _function(tree: SourceTree, target: str) -> Iterator[str]:

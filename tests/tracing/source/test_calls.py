@@ -58,6 +58,74 @@ def tree(folder: Path, old: str = "", new: str = "") -> SourceTree:
     return SourceTree.find(write_tree(folder, files))
 
 
+HOLDER = """\
+from vllm.v1.sample.sampler import Sampler
+
+class GPUModelRunner:
+    def __init__(self):
+        self.sampler = Sampler(
+            "mode"
+        )
+
+    def _sample(self):
+        return self.sampler(1)
+"""
+SAMPLER = """\
+class Greedy:
+    def __init__(self, quick):
+        self.forward = self.native if not quick else self.quick
+    def native(self): return 1
+    def quick(self): return 2
+
+class Sampler:
+    def __init__(self):
+        self.greedy = Greedy(True)
+    def forward(self):
+        return self.greedy()
+"""
+V2 = """\
+class GPUModelRunner:
+    def sample(self): return 1
+"""
+RUNNERS = {
+    "v1/worker/gpu_model_runner.py": HOLDER,
+    "v1/worker/gpu/model_runner.py": V2,
+    "v1/sample/sampler.py": SAMPLER,
+}
+
+
+def test_an_object_that_is_called_runs_its_forward_and_a_method_that_was_assigned_is_found(tmp_path: Path) -> None:
+    source = SourceTree.find(write_tree(tmp_path, RUNNERS))
+    assert calls(source, "vllm.v1.worker.gpu_model_runner:GPUModelRunner._sample") == [
+        "vllm.v1.sample.sampler:Sampler.forward"
+    ]
+    assert calls(source, "vllm.v1.sample.sampler:Sampler.forward") == [
+        "vllm.v1.sample.sampler:Greedy.native",
+        "vllm.v1.sample.sampler:Greedy.quick",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("v2_runner", "differing"),
+    [
+        (False, ["vllm.v1.sample.sampler:Greedy.quick"]),
+        (True, ["vllm.v1.worker.gpu.model_runner:GPUModelRunner.sample"]),
+        (None, ["vllm.v1.worker.gpu.model_runner:GPUModelRunner.sample", "vllm.v1.sample.sampler:Greedy.quick"]),
+    ],
+)
+def test_the_code_of_the_model_runner_that_did_not_run_is_left_out(
+    tmp_path: Path, v2_runner: bool | None, differing: list[str]
+) -> None:
+    """Both differ, and the one that ran was slower: so it was with 0.31.0 and 0.32.0, whose sampler on CPUs is new."""
+    slower = {
+        "v1/worker/gpu/model_runner.py": V2.replace("return 1", "return 3"),
+        "v1/sample/sampler.py": SAMPLER.replace("return 2", "return 3"),
+    }
+    old = SourceTree.find(write_tree(tmp_path / "old", dict(RUNNERS)))
+    new = SourceTree.find(write_tree(tmp_path / "new", RUNNERS | slower))
+    assert [each.target for each in changed_functions("sample", old, new, v2_runner)] == differing
+
+
 def test_calls_are_told_from_names(tmp_path: Path) -> None:
     source = tree(tmp_path)
     scheduler = f"{CORE}.sched.scheduler"
