@@ -45,9 +45,11 @@ def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> 
         case ast.Name(id=name):
             names = [f"{module}:{name}", imports(place.text).get(name)]
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner:
-            if not tree.find_place(f"{module}:{owner}.{name}"):
-                yield from _held(tree, f"{module}:{owner}", name)
-            names = [f"{module}:{owner}.{name}", tree.only_definition(name)]
+            own = f"{module}:{owner}.{name}"
+            if held := [] if tree.find_place(own) else list(_held(tree, f"{module}:{owner}", name)):
+                yield from held
+                return
+            names = [own, tree.only_definition(name)]
         case ast.Attribute(attr=name):
             names = [tree.only_definition(name)]
         case _:
@@ -77,9 +79,10 @@ def _forward(tree: SourceTree, kind: str) -> Iterator[str]:
 
 def _methods(tree: SourceTree, owner: str, value: ast.expr) -> Iterator[str]:
     """The methods of a class that an expression names by `self`."""
-    attributes = (node for node in ast.walk(value) if isinstance(node, ast.Attribute))
-    targets = (f"{owner}.{node.attr}" for node in attributes if isinstance(node.value, ast.Name))
-    yield from (target for target in targets if tree.find_place(target))
+    for node in ast.walk(value):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name) if tree.find_place(f"{owner}.{name}"):
+                yield f"{owner}.{name}"
 
 
 def _assigned(tree: SourceTree, owner: str, name: str) -> Iterator[tuple[Place, ast.expr]]:
