@@ -50,7 +50,7 @@ from probes.console import console
 from tracing.attach.engine import standing_engine
 from tracing.top import __main__ as top
 top.PERIOD_S = float(sys.argv[2])
-top.come_behind()
+top.come_last()
 top.show(standing_engine(int(sys.argv[1])), console(), math.inf)
 """
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from probes.devices.sampling import DeviceSampler, SampledDevice
     from tracing.attach.engine import StandingEngine
     from tracing.top.activity import EngineActivity
+    from tracing.top.timeuse import TimeUse
 
 PERIOD_S, WINDOW_S = 1.0, 5.0
-MOST_RECORDS = 20_000  # that what the time goes into is worked out from, if one period does not have more
-BEHIND = 10  # the priority: the engine's threads come first, and a look still comes every second
+USE_PERIODS = 5  # what the time goes into is worked out anew so seldom, once it is known: it takes more than the rest
+MOST_RECORDS = 20_000  # and from no more records than that, if one period does not have more
+LAST = 19  # the lowest priority
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME
   python -m tracing.top http://127.0.0.1:8000
@@ -61,7 +64,7 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
         raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
-    come_behind()
+    come_last()
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:
             show(engine, console(), seconds)
@@ -71,10 +74,9 @@ def main() -> int:
     return 0
 
 
-def come_behind() -> None:
-    """Let this thread and what it starts come after the engine's: beside one that fills all processors, a tenth of one
-    is what they get where they need it."""
-    os.nice(BEHIND)
+def come_last() -> None:
+    """Let this thread and what it starts run where the engine leaves a processor free: a look takes a while of one."""
+    os.nice(LAST)
 
 
 def show(engine: StandingEngine, out: Console, seconds: float) -> None:
@@ -102,28 +104,26 @@ def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None =
     from tracing.attach.window import LastSeconds, length_s
     from tracing.events import pinned
     from tracing.top.activity import activity, running
-    from tracing.top.timeuse import LatestUse
+    from tracing.top.timeuse import time_use
 
     window = LastSeconds(engine.folder, WINDOW_S)
     first_seen_s: dict[str, float] = {}
     cards: list[SampledDevice] = []
-    use = LatestUse()
+    use: TimeUse | None = None
     end = time.monotonic() + seconds
-    while True:
+    for number in count():
         time.sleep(PERIOD_S)
         window.look()
         files, now_s = window.files(), time.monotonic()
         if files:
-            if use.due:
+            if use is None or not use.phases or number % USE_PERIODS == 0:
                 looks = window.last(MOST_RECORDS)
-                use.begin(window.files(looks), length_s(looks))
-                if not use.value.phases:
-                    use.wait(PERIOD_S)
+                use = time_use(window.files(looks), length_s(looks))
             begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
             known_s = first_seen_s | begun_s  # those that have run for long say since when
             first_seen_s = {name: known_s.get(name, now_s) for name in running(files)}
             cards = (gpus.take() or cards) if gpus else cards  # a sample may come just after the look
-            yield activity(files, use.value, length_s(window.looks), first_seen_s, now_s, cards)
+            yield activity(files, use, length_s(window.looks), first_seen_s, now_s, cards)
         if now_s >= end:
             return
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +17,6 @@ from tracing.timeline.steps.phases import PHASES, title
 from tracing.timeline.steps.workers import busy
 
 MOST_STAGES = 10
-LAST = 19  # the lowest priority
-MOST_SHARE = 0.01  # of a processor that the latest use may take
-LEAST_S = 5.0  # from one to the next
 
 
 @dataclass(frozen=True)
@@ -33,46 +27,6 @@ class TimeUse:
     stages: dict[str, float]  # seconds of work a second, over all processes
     worker_busy: float | None  # by the busiest worker; of one that launches on a device it says nothing
     device_busy: float | None  # by the busiest device: at most
-
-
-class LatestUse:
-    """The use of the time as far as it is known, worked out anew in a thread that comes after all others.
-
-    It takes longer than all the rest of a look, so nothing waits for it, and it is begun so seldom that it takes at
-    most `MOST_SHARE` of a processor. Where the engine leaves none free, it grows older.
-    """
-
-    def __init__(self) -> None:
-        self.value = TimeUse({}, {}, None, None)  # nothing yet
-        self._due_s = 0.0  # by time.monotonic; infinity while it is worked out
-        self._error: Exception | None = None
-
-    @property
-    def due(self) -> bool:
-        """Whether it may be begun anew; raises what ended it the last time, if anything did."""
-        if self._error:
-            raise self._error
-        return time.monotonic() >= self._due_s
-
-    def begin(self, files: Sequence[EventFile], length_s: float) -> None:
-        """Have it worked out for some event files, which are left as they are."""
-        self._due_s = float("inf")
-        self._thread = threading.Thread(target=self._work_out, args=(files, length_s), name="time use", daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float) -> None:
-        """Wait so long at most for what was begun."""
-        self._thread.join(seconds)
-
-    def _work_out(self, files: Sequence[EventFile], length_s: float) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LAST)  # of this thread alone
-        began_s = time.thread_time()
-        try:
-            self.value = time_use(files, length_s)
-        except Exception as error:
-            self._error = error
-        least_s = LEAST_S if self.value.phases else 0.0  # before the first step it is asked for at each look
-        self._due_s = time.monotonic() + max(least_s, (time.thread_time() - began_s) / MOST_SHARE)
 
 
 def time_use(files: Sequence[EventFile], length_s: float) -> TimeUse:
