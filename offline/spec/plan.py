@@ -81,11 +81,10 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
         return _seconds(each, models, machine, slowness)
 
     chosen = next((each for each in candidates if seconds(each) <= DEFAULT_LIMIT_S), candidates[-1])
-    several = len(grid_of(chosen, models, machine)) > 1
-    most = MOST_REPEATS if several and not spec.repeats and not spec.starts else 0
-    longer = (replace(chosen, repeats=repeats) for repeats in range(most, chosen.repeats, -1))
-    filled = next((each for each in longer if seconds(each) <= DEFAULT_LIMIT_S), chosen)
-    return filled, _note(full, filled, seconds(full)) if chosen != full else None
+    fixed = spec.repeats or spec.starts or len(grid_of(chosen, models, machine)) == 1
+    longer = () if fixed else (replace(chosen, repeats=most) for most in range(MOST_REPEATS, chosen.repeats, -1))
+    longest = next((each for each in longer if seconds(each) <= DEFAULT_LIMIT_S), chosen)
+    return longest, _note(full, longest, seconds(full)) if chosen != full else None
 
 
 def enough_starts(arms: int) -> int:

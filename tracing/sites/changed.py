@@ -11,11 +11,12 @@ from tracing.source.likeness import same_code
 from tracing.source.tree import SourceTree
 
 from .engine import SITES
+from .worker import RUNNER_V1, RUNNER_V2
 
 FARTHEST = 3  # calls from a function of the stage
 WIDEST = 400  # functions that are looked at
-# The modules of a model runner, where that of V2 did not run and where it did.
-RUNNERS = {False: "vllm.v1.worker.gpu_model_runner:", True: "vllm.v1.worker.gpu."}
+# What the targets of each model runner begin with, by whether it is V2: the one is a module, the other has a package.
+RUNNERS = {False: RUNNER_V1.partition(":")[0] + ":", True: RUNNER_V2.rpartition(".")[0] + "."}
 
 
 @dataclass(frozen=True)

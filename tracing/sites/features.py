@@ -7,11 +7,11 @@ The coordinator of several engines runs in a process in which vLLM loads no plug
 from __future__ import annotations
 
 from .site import Share, Site
+from .worker import RUNNER_V1
 
 _CONNECTORS = "vllm.distributed.kv_transfer.kv_connector.v1."
 _DP = "vllm.v1.engine.core:DPEngineCoreProc"
 _GROUP = "vllm.distributed.parallel_state:GroupCoordinator"
-_RUNNER_V1 = "vllm.v1.worker.gpu_model_runner:GPUModelRunner"
 _SCHEDULER = "vllm.v1.core.sched.scheduler:Scheduler"
 _SPECULATORS = "vllm.v1.worker.gpu.spec_decode."
 _STRUCTURED = "vllm.v1.structured_output:StructuredOutputManager"
@@ -30,7 +30,7 @@ IN_WORKER: tuple[Site, ...] = (
     _worker(
         "spec.propose",
         "draft",
-        f"{_RUNNER_V1}.propose_draft_token_ids",
+        f"{RUNNER_V1}.propose_draft_token_ids",
         f"{_SPECULATORS}autoregressive.speculator:AutoRegressiveSpeculator.propose",
         f"{_SPECULATORS}target_dependent_ar.speculator:TargetDependentARSpeculator.propose",
         f"{_SPECULATORS}draft_model.speculator:PlainDraftModelSpeculator.propose",
@@ -50,7 +50,7 @@ IN_WORKER: tuple[Site, ...] = (
     _worker(
         "encoder.run",
         "encoder",
-        f"{_RUNNER_V1}._execute_mm_encoder",
+        f"{RUNNER_V1}._execute_mm_encoder",
         "vllm.v1.worker.gpu.mm.encoder_runner:EncoderRunner.execute_mm_encoder",
     ),
     _worker(

@@ -7,13 +7,14 @@ another of the same or of a later one, for which it then waits.
 from __future__ import annotations
 
 from .site import Site
+from .worker import RUNNER_V1, RUNNER_V2
 
 FILE = "start.jsonl"  # a line a phase, in the folder of a trace or of a sweep's engine
 
 _EXECUTOR = "vllm.v1.executor.abstract:Executor"
 _WORKER = "vllm.v1.worker.gpu_worker:Worker"
 _CPU_WORKER = "vllm.v1.worker.cpu_worker:CPUWorker"
-_RUNNERS = ("vllm.v1.worker.gpu_model_runner:GPUModelRunner", "vllm.v1.worker.gpu.model_runner:GPUModelRunner")
+_RUNNERS = (RUNNER_V1, RUNNER_V2)
 
 START_SITES: tuple[Site, ...] = (
     Site("configuration", "configuration", "front end", ("vllm.engine.arg_utils:EngineArgs.create_engine_config",)),

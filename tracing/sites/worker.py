@@ -7,8 +7,8 @@ from .site import Site
 _MULTIPROC = "vllm.v1.executor.multiproc_executor:"
 _WORKER = "vllm.v1.worker.gpu_worker:Worker"
 _RAY_WORKER = "vllm.v1.executor.ray_utils:RayWorkerWrapper"
-_RUNNER_V1 = "vllm.v1.worker.gpu_model_runner:GPUModelRunner"
-_RUNNER_V2 = "vllm.v1.worker.gpu.model_runner:GPUModelRunner"
+RUNNER_V1 = "vllm.v1.worker.gpu_model_runner:GPUModelRunner"
+RUNNER_V2 = "vllm.v1.worker.gpu.model_runner:GPUModelRunner"
 
 WORKER: tuple[Site, ...] = (
     Site(
@@ -19,20 +19,20 @@ WORKER: tuple[Site, ...] = (
         also=(f"{_RAY_WORKER}.execute_model_ray",),
         numbers=("tokens", ""),
     ),
-    Site("runner.update", "prepare", "worker", (f"{_RUNNER_V1}._update_states", f"{_RUNNER_V2}.update_requests")),
+    Site("runner.update", "prepare", "worker", (f"{RUNNER_V1}._update_states", f"{RUNNER_V2}.update_requests")),
     # Of V2 its numbers are those of `graph.dispatch`, of V1 none.
     Site(
         "runner.prepare",
         "prepare",
         "worker",
-        (f"{_RUNNER_V1}._prepare_inputs", f"{_RUNNER_V2}.prepare_inputs"),
+        (f"{RUNNER_V1}._prepare_inputs", f"{RUNNER_V2}.prepare_inputs"),
         numbers=("padded tokens", "graph mode"),
     ),
     Site(
         "graph.dispatch",
         "prepare",
         "worker",
-        (f"{_RUNNER_V1}._determine_batch_execution_and_padding",),
+        (f"{RUNNER_V1}._determine_batch_execution_and_padding",),
         required=False,
         numbers=("padded tokens", "graph mode"),
     ),
@@ -40,9 +40,9 @@ WORKER: tuple[Site, ...] = (
         "runner.attention",
         "prepare",
         "worker",
-        (f"{_RUNNER_V1}._build_attention_metadata", f"{_RUNNER_V2}.prepare_attn"),
+        (f"{RUNNER_V1}._build_attention_metadata", f"{RUNNER_V2}.prepare_attn"),
     ),
-    Site("runner.forward", "forward", "worker", (f"{_RUNNER_V1}._model_forward",), required=False),
+    Site("runner.forward", "forward", "worker", (f"{RUNNER_V1}._model_forward",), required=False),
     Site(
         "graph.run",
         "forward",
@@ -57,12 +57,12 @@ WORKER: tuple[Site, ...] = (
     Site("model.forward", "forward", "worker", (f"{_WORKER}.load_model",), kind="model"),
     Site("model.logits", "logits", "worker", (f"{_WORKER}.load_model",), kind="model", required=False),
     Site("worker.sample", "sample", "worker", (f"{_WORKER}.sample_tokens",)),
-    Site("runner.sample", "sample", "worker", (f"{_RUNNER_V1}._sample", f"{_RUNNER_V2}.sample")),
+    Site("runner.sample", "sample", "worker", (f"{RUNNER_V1}._sample", f"{RUNNER_V2}.sample")),
     Site(
         "runner.bookkeep",
         "bookkeep",
         "worker",
-        (f"{_RUNNER_V1}._bookkeeping_sync", f"{_RUNNER_V2}.postprocess_sampled"),
+        (f"{RUNNER_V1}._bookkeeping_sync", f"{RUNNER_V2}.postprocess_sampled"),
     ),
     Site("worker.hand_over", "reply", "worker", (f"{_MULTIPROC}WorkerProc.handle_output",)),
     # What it waits for the device in here is `device.wait`, and what it writes to the core is `queue.put`.
@@ -77,9 +77,9 @@ WORKER: tuple[Site, ...] = (
             "vllm.v1.worker.gpu_model_runner:AsyncGPUPoolingModelRunnerOutput.get_output",
             "vllm.v1.worker.gpu.async_utils:AsyncOutput.get_output",
             "vllm.v1.worker.gpu.async_utils:AsyncPoolingOutput.get_output",
-            f"{_RUNNER_V1}._to_list",
-            f"{_RUNNER_V1}._get_draft_token_ids_cpu",
-            f"{_RUNNER_V1}._get_valid_sampled_token_count",
+            f"{RUNNER_V1}._to_list",
+            f"{RUNNER_V1}._get_draft_token_ids_cpu",
+            f"{RUNNER_V1}._get_valid_sampled_token_count",
         ),
         share="wait",
         also=("torch.cuda.streams:Event.synchronize", "torch.cuda.streams:Stream.synchronize"),

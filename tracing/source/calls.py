@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from tracing.source.definitions import UNREADABLE, Place
@@ -36,26 +36,23 @@ def _walk(place: Place) -> Iterator[ast.Call]:
     yield from sorted(own, key=lambda node: (node.lineno, node.col_offset))
 
 
-def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> Iterator[str]:
-    """The first of the places that a call may mean, or all that are assigned to what is called."""
+def _candidates(tree: SourceTree, target: str, place: Place, node: ast.Call) -> list[str]:
+    """The places that a call means: those of the first way to read it that leads to any."""
     module, _, qualname = target.partition(":")
     owner = qualname.rpartition(".")[0]
-    names: list[str | None]
+    ways: tuple[Iterable[str | None], ...]
     match node.func:
         case ast.Name(id=name):
-            names = [f"{module}:{name}", imports(place.text).get(name)]
+            ways = [f"{module}:{name}"], [imports(place.text).get(name)]
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner:
-            own = f"{module}:{owner}.{name}"
-            if held := [] if tree.find_place(own) else list(_held(tree, f"{module}:{owner}", name)):
-                yield from held
-                return
-            names = [own, tree.only_definition(name)]
+            held = _held(tree, f"{module}:{owner}", name)
+            ways = [f"{module}:{owner}.{name}"], held, [tree.only_definition(name)]
         case ast.Attribute(attr=name):
-            names = [tree.only_definition(name)]
+            ways = ([tree.only_definition(name)],)
         case _:
-            names = []
-    functions = (each for name in names if name for each in _function(tree, name))
-    yield from list(functions)[:1]
+            ways = ()
+    functions = ([each for name in names if name for each in _function(tree, name)] for names in ways)
+    return next(filter(None, functions), [])
 
 
 def _held(tree: SourceTree, owner: str, name: str) -> Iterator[str]:

@@ -129,6 +129,7 @@ def test_where_batch_sizes_are_asked_for_starts_alone_yield_to_the_ten_minutes(
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     spec, note = complete(Spec(batch_size=(8,), block_size=(32,)), ONE, machine)
     assert (spec.starts, spec.input_len, spec.output_len) == (starts, (96,), (16,))
+    assert spec.repeats == (3 if start_s == 200.0 else 20)  # of a time that trials take no part of
     assert note is None if starts == 6 else f"starts 6 to {starts}; all of it" in str(note)
     assert complete(Spec(batch_size=(8,), block_size=(32,), starts=4), ONE, machine)[0].starts == 4
 

@@ -232,7 +232,7 @@ def test_warm_up_calls_of_a_worker_are_no_step(tmp_path: Path) -> None:
 
 
 SITES = {
-    11: ["scheduler.schedule", "kv.allocate", "executor.dispatch", "executor.wait", "scheduler.free", "gc"],
+    11: ["scheduler.schedule", "kv.allocate", "executor.dispatch", "executor.wait", "scheduler.update", "gc"],
     12: ["worker.execute", "runner.forward", "worker.sample", "worker.reply", "gc"],
     13: ["worker.execute", "runner.prepare", "gc"],
 }

@@ -78,7 +78,7 @@ def _kind(prefills: int, decodes: int, first_decodes: int) -> str:
 
 def _edges(spans: pd.DataFrame, site: str, edge: str) -> pd.DataFrame:
     rows = spans[(spans["site"] == site) & (spans["step"] >= 0)]
-    return rows[["pid", "step", edge]].drop_duplicates(["pid", "step"])
+    return rows[["pid", "step", edge]].drop_duplicates(["pid", "step"], keep="first" if edge == "start_ns" else "last")
 
 
 def _output(timeline: Timeline, steps: pd.DataFrame) -> Ints:
