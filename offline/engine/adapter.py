@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import time
@@ -127,7 +126,6 @@ class Engine:
         """
         parameters = self._sampling(temperature=temperature, max_tokens=output_len, ignore_eos=True)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
-        gc.collect()  # so that a collection the trial did not earn does not fall into it
         start = time.monotonic_ns()
         outputs = self.llm.generate(inputs, parameters, use_tqdm=False)
         end = time.monotonic_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,7 @@ def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int, gpu: bool) -> M
     `gpu`: the fixed kernel is timed on the engine's devices too.
     """
     prompts = prepare(engine, cell, seed)
+    gc.collect()  # so that a collection the trial did not earn does not fall into it; no other batch needs one
     before, mark = engine.counters(), steps.mark()
     kernels, reference = engine.device_kernels() if gpu else [], [time_kernel()]
     result = engine.generate(prompts, cell.output_len, cell.temperature)

@@ -28,23 +28,23 @@ class Speed:
     flops: float  # operations a second in a prefill
     bandwidth: float  # bytes of weights read a second in a decode step
     step_s: float  # engine overhead of a step
-    trial_s: float = 0.15  # of a trial, beside its tokens
+    trial_s: float = 0.4  # of a batch, beside its tokens: half of what stands between two turns
 
     def slower(self, factor: float, on_gpu: bool) -> Speed:
         """The speed of a machine whose CPU takes `factor` times as long; a GPU's own rates stay.
 
-        A start is mostly imports, which a kernel that multiplies quickly makes no quicker.
+        A start is mostly imports, what stands between turns a garbage collection: quick products make them no quicker.
         """
-        start_s = max(factor, 1.0) * self.start_s
-        ours = replace(self, start_s=start_s, step_s=factor * self.step_s, trial_s=factor * self.trial_s)
+        above = max(factor, 1.0)
+        ours = replace(self, start_s=above * self.start_s, step_s=factor * self.step_s, trial_s=above * self.trial_s)
         return ours if on_gpu else replace(ours, flops=self.flops / factor, bandwidth=self.bandwidth / factor)
 
 
 # Seen with the default model: 270 prompt tokens a second in float32 with AVX2 on one core, 40 in bfloat16.
 SPEEDS = {
     "gpu": Speed(45.0, 2e14, 1e12, 0.003),
-    "amx": Speed(30.0, 4e11, 8e9, 0.005),
-    "avx2": Speed(30.0, 7e10, 9e9, 0.005),
+    "amx": Speed(32.0, 4e11, 8e9, 0.005),
+    "avx2": Speed(32.0, 7e10, 9e9, 0.005),
 }
 SECOND_START = 0.4  # what an engine that starts beside another one adds to its time
 KERNEL_S = 0.039  # what the reference kernel takes where these were seen

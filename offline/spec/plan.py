@@ -98,8 +98,8 @@ def enough_starts(arms: int) -> int:
 def _shorter(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
     """The complete spec, then ever shorter ones.
 
-    Prompts and outputs yield first, then trials, then starts beyond the second, then block sizes. What was asked for
-    stays, and so do all batch sizes and the second start of every arm.
+    Prompts and outputs yield first, then trials, outputs again, starts beyond the second, and block sizes. What was
+    asked for stays, and so do all batch sizes and the second start of every arm.
     """
     blocks = spec.block_size or ((16, 32, 64) if kind_of(machine) == "gpu" else (32, 64, 128))
     repeats = spec.repeats or REPEATS
@@ -108,10 +108,15 @@ def _shorter(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
         yield from _fewer_starts(full, models, machine)
         return
     yield next(_fewer_starts(full, models, machine))
-    for tail, output_len in ((TAIL, OUTPUT_LEN), (1, OUTPUT_LEN // 2), (1, OUTPUT_LEN // 4)):
-        yield next(_fewer_starts(_filled(spec, blocks, max(blocks), tail, output_len, repeats), models, machine))
+    few = min(2, repeats)
+    for tail, output_len, trials in (
+        (TAIL, OUTPUT_LEN, repeats),
+        (1, OUTPUT_LEN // 2, repeats),
+        (1, OUTPUT_LEN // 2, few),
+    ):
+        yield next(_fewer_starts(_filled(spec, blocks, max(blocks), tail, output_len, trials), models, machine))
     for count in range(len(blocks), 0, -1):
-        fewer = _filled(spec, blocks[:count], max(blocks[:count]), 1, OUTPUT_LEN // 4, repeats=min(2, repeats))
+        fewer = _filled(spec, blocks[:count], max(blocks[:count]), 1, OUTPUT_LEN // 4, few)
         yield from _fewer_starts(fewer, models, machine)
 
 
