@@ -8,6 +8,7 @@ on (SIGCONT) in short blocks: rounds of three in random order, one with it and t
 wall time of its steps, from one delivery to the next. `looking / not` is the block with the command above the mean of
 the two without, `not / not` one of these above the other, which should read zero. What a step grows by for each second
 of the command's processor time in those blocks, times the share of a processor that it takes for its user, is the cost.
+Without a pause nearly all of that time is looks, which come before the rest of its work in priority: an upper bound.
 
 example: python tests/bench/top.py --shape one-gpu --seconds 200
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -50,7 +50,7 @@ from probes.console import console
 from tracing.attach.engine import standing_engine
 from tracing.top import __main__ as top
 top.PERIOD_S = float(sys.argv[2])
-top.come_last()
+top.step_back()
 top.show(standing_engine(int(sys.argv[1])), console(), math.inf)
 """
 
@@ -58,21 +58,23 @@ Round = tuple[Block, Block, Block]  # with the command, and twice without
 
 
 class LookingCommand:
-    """The command on an engine, in a process of its own."""
+    """The command on an engine: its process, and the one that it starts."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self.child, self.process = child, psutil.Process(child.pid)
+    def __init__(self, pid: int) -> None:
+        process = psutil.Process(pid)
+        self.processes = [process, *process.children()]
 
     def used_s(self) -> float:
-        """The processor time that it has taken."""
-        times = self.process.cpu_times()
-        return times.user + times.system
+        """The processor time that they have taken."""
+        return sum(each.cpu_times().user + each.cpu_times().system for each in self.processes)
 
     def stop(self) -> None:
-        self.child.send_signal(signal.SIGSTOP)
+        for process in self.processes:
+            process.suspend()
 
     def go_on(self) -> None:
-        self.child.send_signal(signal.SIGCONT)
+        for process in self.processes:
+            process.resume()
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def looking_command(pid: int, period_s: float) -> Iterator[LookingCommand]:
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as child:
         try:
             time.sleep(WARM_UP_S)
-            yield LookingCommand(child)
+            yield LookingCommand(child.pid)
         finally:
             child.kill()
 

@@ -93,11 +93,6 @@ class LastSeconds:
         while len(self.looks) > 1 and self.looks[0].end_ns <= moment_ns:
             self.looks.popleft()
 
-    def last(self, most: int) -> list[RingLook]:
-        """As many of the last looks as have no more records than that; one at least."""
-        counts = np.cumsum([sum(map(len, look.records.values())) for look in reversed(self.looks)])
-        return list(self.looks)[-max(1, int((counts <= most).sum())) :]
-
     def files(self, looks: Sequence[RingLook] = ()) -> list[EventFile]:
         """Some looks, or all, as the event files of a trace: one for each process."""
         return [process.file(looks or self.looks) for process in self._processes.values()]

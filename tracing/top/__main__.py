@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from itertools import count
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -19,12 +18,9 @@ if TYPE_CHECKING:
     from probes.devices.sampling import DeviceSampler, SampledDevice
     from tracing.attach.engine import StandingEngine
     from tracing.top.activity import EngineActivity
-    from tracing.top.timeuse import TimeUse
 
 PERIOD_S, WINDOW_S = 1.0, 5.0
-USE_PERIODS = 5  # what the time goes into is worked out anew so seldom, once it is known: it takes more than the rest
-MOST_RECORDS = 20_000  # and from no more records than that, if one period does not have more
-LAST = 19  # the lowest priority
+BEHIND = 10  # in priority: a look still comes every second beside an engine that fills all processors
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME
   python -m tracing.top http://127.0.0.1:8000
@@ -64,7 +60,7 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
         raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
-    come_last()
+    step_back()
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:
             show(engine, console(), seconds)
@@ -74,9 +70,9 @@ def main() -> int:
     return 0
 
 
-def come_last() -> None:
-    """Let this thread and what it starts run where the engine leaves a processor free: a look takes a while of one."""
-    os.nice(LAST)
+def step_back() -> None:
+    """Let this process and what it starts come after the engine's."""
+    os.nice(BEHIND)
 
 
 def show(engine: StandingEngine, out: Console, seconds: float) -> None:
@@ -104,28 +100,29 @@ def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None =
     from tracing.attach.window import LastSeconds, length_s
     from tracing.events import pinned
     from tracing.top.activity import activity, running
-    from tracing.top.timeuse import time_use
+    from tracing.top.useprocess import UseProcess
 
     window = LastSeconds(engine.folder, WINDOW_S)
     first_seen_s: dict[str, float] = {}
     cards: list[SampledDevice] = []
-    use: TimeUse | None = None
-    end = time.monotonic() + seconds
-    for number in count():
-        time.sleep(PERIOD_S)
-        window.look()
-        files, now_s = window.files(), time.monotonic()
-        if files:
-            if use is None or not use.phases or number % USE_PERIODS == 0:
-                looks = window.last(MOST_RECORDS)
-                use = time_use(window.files(looks), length_s(looks))
-            begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
-            known_s = first_seen_s | begun_s  # those that have run for long say since when
-            first_seen_s = {name: known_s.get(name, now_s) for name in running(files)}
-            cards = (gpus.take() or cards) if gpus else cards  # a sample may come just after the look
-            yield activity(files, use, length_s(window.looks), first_seen_s, now_s, cards)
-        if now_s >= end:
-            return
+    with UseProcess(engine.folder) as use:
+        for now_s in seconds_until(time.monotonic() + seconds):
+            window.look()
+            if files := window.files():
+                begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
+                known_s = first_seen_s | begun_s  # those that have run for long say since when
+                first_seen_s = {name: known_s.get(name, now_s) for name in running(files)}
+                cards = (gpus.take() or cards) if gpus else cards  # a sample may come just after the look
+                yield activity(files, use.latest(), length_s(window.looks), first_seen_s, now_s, cards)
+
+
+def seconds_until(end_s: float) -> Iterator[float]:
+    """The time, every second, until one is at the end or after it; what comes between does not put the next one off."""
+    next_s = time.monotonic()
+    while next_s < end_s:
+        next_s = max(next_s + PERIOD_S, time.monotonic())
+        time.sleep(max(0.0, next_s - time.monotonic()))
+        yield time.monotonic()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,11 @@ def figures(seen: EngineActivity) -> str:
 def screen(title: str, seen: EngineActivity) -> RenderableType:
     """The whole screen."""
     lines = [Text(title, "bold"), Text(figures(seen)), *(Text(sampled_text(card)) for card in seen.cards)]
-    tables = [_shares("a step's time", seen.use.phases, 1.0), _shares("work, s a second", seen.use.stages, None)]
+    tables = [
+        _shares("a request's time", seen.use.requests, 1.0),
+        _shares("a step's time", seen.use.phases, 1.0),
+        _shares("work, s a second", seen.use.stages, None),
+    ]
     return Group(*lines, Text(""), Columns(tables, padding=(0, 4)), _running(seen))
 
 
@@ -48,7 +52,8 @@ def _shares(title: str, shares: dict[str, float], whole: float | None) -> Table:
 
 
 def _running(seen: EngineActivity) -> Table:
-    table = Table("longest running", "seen for", "last stage", box=None, pad_edge=False)
+    table = Table("longest running", "seen for", "most of its time", "last stage", box=None, pad_edge=False)
     for request in seen.slowest:
-        table.add_row(Text(request.request), f"{request.seen_s:.0f} s", Text(request.stage))
+        mostly = seen.use.mostly.get(request.request, "not known yet")
+        table.add_row(Text(request.request), f"{request.seen_s:.0f} s", Text(mostly), Text(request.stage))
     return table

@@ -1,16 +1,19 @@
-"""What the time of an engine goes into: that of its steps, of its processes, of its workers and devices."""
+"""What the time of an engine goes into: that of its requests, steps, processes, workers and devices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from tracing.breakdown.requests.budget import budgets
 from tracing.breakdown.stepkinds import busy_pieces
 from tracing.events.file import EventFile
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import Pieces, length
+from tracing.timeline.requests import flows
 from tracing.timeline.spans import Timeline, assembled, on_device
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.timeline.steps.phases import PHASES, title
@@ -23,6 +26,8 @@ MOST_STAGES = 10
 class TimeUse:
     """Shares of the time of a window; what no worker or device tells is None."""
 
+    requests: dict[str, float]  # of the time of the requests that were there, each a share of 1
+    mostly: dict[str, str]  # by internal id, what most of a request's time went into
     phases: dict[str, float]  # of a step's length, each a share of 1
     stages: dict[str, float]  # seconds of work a second, over all processes
     worker_busy: float | None  # by the busiest worker; of one that launches on a device it says nothing
@@ -30,17 +35,30 @@ class TimeUse:
 
 
 def time_use(files: Sequence[EventFile], length_s: float) -> TimeUse:
-    """Work it out; whose requests the time goes to is not asked, so their names are left out."""
-    recorded = assembled(Path(), [replace(file, texts={}) for file in files])
+    """Work it out; a request that began before the records, or ends after them, has its time in them."""
+    recorded = assembled(Path(), list(files))
     launches, spans = on_device(recorded), recorded.spans
     working = spans[spans["share"] == "work"]
     seconds = (working["end_ns"] - working["start_ns"]).groupby(working["stage"], observed=True).sum() / 1e9
+    parts = _parts(recorded)
     return TimeUse(
+        _largest(parts.sum() / max(int(parts.to_numpy().sum()), 1)),
+        {str(request): str(part) for request, part in parts.idxmax(axis=1).items()},
         _phases(anatomy(recorded), launches),
-        {str(stage): float(value) / length_s for stage, value in seconds.nlargest(MOST_STAGES).items()},
+        _largest(seconds / length_s),
         None if launches else _busiest(_workers(recorded), length_s),
         _busiest(_devices(recorded), length_s),
     )
+
+
+def _parts(recorded: Timeline) -> pd.DataFrame:
+    """Nanoseconds by request and part."""
+    index = Index(recorded)
+    return budgets(index, [flow for flow in flows(index) if flow.latency_ns > 0])
+
+
+def _largest(values: pd.Series) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.nlargest(MOST_STAGES).items() if value > 0}
 
 
 def _phases(steps: pd.DataFrame, launches: bool) -> dict[str, float]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -19,7 +21,7 @@ from tracing.events.file import EventFile
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.top.activity import EngineActivity, RunningRequest, activity, running
 from tracing.top.screen import figures, line, screen
-from tracing.top.timeuse import time_use
+from tracing.top.timeuse import MOST_STAGES, time_use
 
 MS = 1_000_000
 
@@ -104,3 +106,29 @@ def test_the_figures_are_those_of_the_timeline(tmp_path: Path) -> None:
     assert (seen.steps_per_s, seen.tokens_per_s) == (len(steps), recorded.batches["tokens"].sum())
     [slowest] = seen.slowest
     assert slowest.stage == spans[spans["request"] == "a-1"].sort_values("end_ns")["stage"].iloc[-1]
+
+
+def test_where_the_time_of_requests_goes_though_they_began_before_and_have_not_ended(tmp_path: Path) -> None:
+    stream(tmp_path, NS, steps=5, ends=False)
+    middle_ns = int(np.median(np.concatenate([file.spans["start"] for file in files_of(tmp_path)])))
+    later = [replace(file, spans=file.spans[file.spans["start"] >= middle_ns]) for file in files_of(tmp_path)]
+    use = time_use(later, 1.0)
+    assert len(use.requests) == MOST_STAGES and "unexplained" not in use.requests
+    assert 0.5 < sum(use.requests.values()) <= 1.0
+    [(request, part)] = use.mostly.items()
+    assert request == "a-1" and part == max(use.requests, key=lambda name: use.requests[name])
+
+
+def test_what_most_of_a_requests_time_went_into_stands_beside_it(tmp_path: Path) -> None:
+    stream(tmp_path, NS, steps=5, ends=False)
+    seen = a_second(tmp_path, {"a-1": 0.0}, 3.0)
+    assert seen.use.mostly["a-1"] in shown(seen)
+    later = replace(seen, use=replace(seen.use, mostly={}))
+    assert "not known yet" in shown(later)
+
+
+def shown(seen: EngineActivity) -> str:
+    """The screen as text."""
+    out = Console(record=True, width=160, file=StringIO())
+    out.print(screen("a server", seen))
+    return out.export_text().splitlines()[-1]
