@@ -1,8 +1,8 @@
-"""Random wraps, kills and dumps of a ring at once, against the counter of the process that writes it.
+"""Random wraps, kills and dumps of a ring, against the counter of the process that writes it.
 
-Each run draws how fast the process writes, how much until two readers read, and by which signal it ends. A gap that is
-not reported, or one that is reported and is none, fails the run; its seed repeats it. Ctrl-C
-ends it with what there is.
+Each run draws how fast the process writes, how much until one reader and then another reads, and by which signal it
+ends. A gap that is not reported, or one that is reported and is none, fails the run; its seed repeats it. Ctrl-C ends
+it with what there is.
 
 example: python tests/bench/ring.py --runs 1000
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from probes.errors import EnginescopeError
@@ -12,6 +13,7 @@ from probes.metrics.exposition import Snapshot, Window
 from probes.metrics.quantities import figures
 from probes.metrics.table import short_line
 from tracing.pyspy.sampler import DEFAULT_RATE, Sampler, check_rate
+from tracing.record.folder import discard
 
 WITHOUT = (
     "process {pid} was not started with ENGINESCOPE=standby: py-spy samples it{metrics}. A restart with "
@@ -21,14 +23,25 @@ WITHOUT = (
 
 def sample(pid: int, target: str, folder: Path, seconds: float) -> None:
     """Sample the tree of a process for some seconds into a folder, and print what its server counted meanwhile."""
-    check_rate(DEFAULT_RATE)
-    before = _counted(target)
-    print(WITHOUT.format(pid=pid, metrics=", and its metrics are read" if before else ""), file=sys.stderr)
-    with Sampler(folder, pid, DEFAULT_RATE, beacon=False) as sampler:
-        sampler.wait(seconds)
-    after = _counted(target)
+    with _nothing_left(folder):
+        check_rate(DEFAULT_RATE)
+        before = _counted(target)
+        print(WITHOUT.format(pid=pid, metrics=", and its metrics are read" if before else ""), file=sys.stderr)
+        with Sampler(folder, pid, DEFAULT_RATE, beacon=False) as sampler:
+            sampler.wait(seconds)
+        after = _counted(target)
     if before and after:
         print(short_line(figures(Window(before, after))))
+
+
+@contextlib.contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Of what could not be sampled there is no folder."""
+    try:
+        yield
+    except EnginescopeError:
+        discard(folder)
+        raise
 
 
 def _counted(target: str) -> Snapshot | None:

@@ -232,6 +232,6 @@ def kept(folder: Path) -> list[tuple[Path, Keep]]:
 def bound(folder: Path, most: int, most_bytes: int) -> None:
     """Remove the oldest kept folders, until there are few and small enough."""
     paths = [path for path, _ in kept(folder)]
-    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in paths}
+    sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in paths}
     while paths and (len(paths) > most or sum(sizes[path] for path in paths) > most_bytes):
         shutil.rmtree(paths.pop(0))

@@ -23,7 +23,7 @@ import contextlib
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +154,7 @@ def measure(args: argparse.Namespace, command: list[str] | None) -> int:
     with engine_of(args, command, streams) as (engine, lives):
         measurement = Measurement(engine, chosen, streams, lives, START_S if own else PATIENCE_S)
         answer = measurement.run(args.budget, args.seed, say)
-    show(answer, stages.nested(chosen), args.json, args.page)
+    show(answer, args.json, args.page)
     return 0
 
 
@@ -198,7 +198,7 @@ def model_of(text: str | None) -> str:
     return str(default_model()) if text == "default" else text or ""
 
 
-def show(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str], as_json: bool, page: Path | None) -> None:
+def show(answer: WhatIfAnswer | OpenAnswer, as_json: bool, page: Path | None) -> None:
     """Write the page where one is asked for, and print the answer."""
     from probes.console import console
     from probes.outputfiles import write_texts
@@ -206,11 +206,11 @@ def show(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str], as_json: boo
     from tracing.whatif.report.page import html
 
     if page:
-        write_texts({page: html(answer, nesting)})
+        write_texts({page: html(answer)})
     if as_json:
         print(reported.as_json(answer))
     else:
-        table.show(console(), answer, nesting)
+        table.show(console(), answer)
     if page:
         say(f"Wrote {page}")
 

@@ -64,6 +64,7 @@ class WhatIfAnswer:
     streams: int
     stages: tuple[StageAnswer, ...]
     left_out: str = ""  # the delays that there was no time for, in a sentence
+    nested: tuple[str, ...] = ()  # which stages hold others of them, a sentence each
 
     def first_line(self) -> str:
         """Who pays most, and who costs time and pays nothing."""

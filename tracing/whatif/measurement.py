@@ -23,7 +23,7 @@ from tracing.whatif.loads.seenload import OPEN, find_load
 from tracing.whatif.openanswer import OpenAnswer
 from tracing.whatif.plan import MeasurementPlan
 from tracing.whatif.recording import BlockRecorder
-from tracing.whatif.stages import DelayedStage, apart
+from tracing.whatif.stages import DelayedStage, apart, nested
 from tracing.whatif.steps import RecordedEngine
 
 LOOK_S = 2.0  # at the engine without a delay, before the plan
@@ -55,7 +55,8 @@ class Measurement:
             if streams == OPEN:
                 look = replace(look, begin_ns=begun_ns)  # by itself it may have seen no request
             engine = recorder.recorded()
-            stages = processes_apart(present(self.stages, look, engine, self.engine.folder, say), look, engine)
+            chosen = present(self.stages, look, engine, self.engine.folder, say)
+            stages = processes_apart(chosen, look, engine)
             calls = calls_per_step(stages, look, engine)
             todo = load.plan(stages, look, engine, budget_s)
             say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {outline(todo)}")
@@ -69,7 +70,7 @@ class Measurement:
                 say(f"slopes above 1, so once more with delays that sleep: {outline(more)}")
                 blocks += turns(recorder, more, calls, seed)
                 answer = load.answer(blocks, recorder.recorded(), todo, calls)
-        return answer
+        return replace(answer, nested=nested_in(chosen, look, engine))
 
 
 def outline(todo: MeasurementPlan) -> str:
@@ -123,6 +124,11 @@ def steps_in(look: Block, engine: RecordedEngine) -> int:
 def processes_apart(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> list[DelayedStage]:
     """The stages, apart where several processes have one."""
     return [each for stage in stages for each in apart(stage, engine.callers(stage.code, look.begin_ns, look.end_ns))]
+
+
+def nested_in(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> tuple[str, ...]:
+    """Which of the stages hold others of them, in the processes that called them."""
+    return nested({stage.name: engine.callers(stage.code, look.begin_ns, look.end_ns) for stage in stages})
 
 
 def calls_per_step(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> dict[str, float]:

@@ -38,6 +38,7 @@ class OpenAnswer:
     stages: tuple[OpenStageAnswer, ...]
     left_out: str = ""
     wide: str = ""  # what would make wide intervals tell something
+    nested: tuple[str, ...] = ()
 
     def first_line(self) -> str:
         """What throughput is, whose time would buy the most ITL, and who costs time and buys nothing."""

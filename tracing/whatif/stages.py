@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from probes.errors import usage_error
@@ -60,9 +60,10 @@ STAGES = {
     )
 }
 DEFAULT = ("schedule", "prepare", "forward", "sample", "update", "process outputs")
-# What a stage holds: a delay in one of these is one in the stage.
+# What a stage holds in one process: a delay in one of these is one in the stage. Dispatch holds what the worker does
+# where that is in the core; to a worker that is a process of its own it only sends.
 HOLDS = {
-    "dispatch": ("execute", "prepare", "forward"),  # where the worker is in the core
+    "dispatch": ("execute", "prepare", "forward"),
     "execute": ("prepare", "forward"),
     "process outputs": ("detokenize",),
 }
@@ -97,8 +98,11 @@ def apart(stage: DelayedStage, pids: Sequence[int]) -> list[DelayedStage]:
     return alone if stage.role == "front end" else [stage, alone[0]]
 
 
-def nested(stages: list[DelayedStage]) -> list[str]:
-    """For each of the stages that holds others of them, a sentence that says so."""
-    names = [stage.name for stage in stages]
-    held = {name: [inner for inner in HOLDS.get(name, ()) if inner in names] for name in names}
-    return [f"{name} holds {', '.join(inner)}: what they buy does not add up" for name, inner in held.items() if inner]
+def nested(pids: Mapping[str, Collection[int]]) -> tuple[str, ...]:
+    """For each stage, named with the processes that have it, that holds others of them, a sentence that says so."""
+    held = {
+        name: [inner for inner in HOLDS.get(name, ()) if {*own}.intersection(pids.get(inner, ()))]
+        for name, own in pids.items()
+    }
+    lines = (f"{name} holds {', '.join(inner)}: what they buy does not add up" for name, inner in held.items() if inner)
+    return tuple(lines)

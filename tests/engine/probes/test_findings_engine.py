@@ -1,8 +1,12 @@
-"""What stands out in a window of vLLM's own server: what is put into it is named, and what is not there is not."""
+"""What stands out in a window of vLLM's own server: what is put into it is named, and what is not there is not.
+
+The same server stands by, and was started with vLLM's profiler: by its address `tracing.attach` records it.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +32,11 @@ from probes.serve.command import HOST, PROGRAM, flags
 from probes.serve.ports import free_port
 from probes.serve.process import ServerProcess
 from probes.serve.visit import visit
-from tests.engine.recording import ROOT
+from tests.engine.recording import ROOT, reviewed
+from tracing import timeline
+from tracing.attach.engine import standing_engine
+from tracing.timeline import innermost
+from tracing.torchsums import operators
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
 BLOCK, LONGEST, AT_ONCE = 32, 1024, 8
@@ -37,11 +45,12 @@ KV_TOKENS = LONGEST + 256
 FEWEST = 30  # tokens of a window of decoding
 STARVED_NS = 100_000_000
 LONGEST_LOAD_S = 180.0
+PROFILER = {"profiler": "torch", "torch_profiler_with_stack": False}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """A server of two layers of random weights."""
+    """A server of two layers of random weights, which stands by."""
     port, model = free_port(), two_layer_model()
     token_bytes = kv_bytes_per_token(model, None, "float32")
     assert token_bytes is not None
@@ -49,10 +58,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     settings |= {"dtype": "float32", "enforce_eager": "true", "max_model_len": LONGEST, "max_num_seqs": AT_ONCE}
     settings |= {"block_size": BLOCK, "enable_prompt_tokens_details": "true"}
     settings |= {"kv_cache_memory_bytes": KV_TOKENS * token_bytes}
-    words = [sys.executable, "-m", PROGRAM, *flags(settings)]
-    with ServerProcess(words, tmp_path_factory.mktemp("findings") / "log") as started:
+    folder = tmp_path_factory.mktemp("findings")
+    settings |= {"profiler_config": json.dumps(PROFILER | {"torch_profiler_dir": str(folder / "torch")})}
+    words = ["env", "ENGINESCOPE=standby", sys.executable, "-m", PROGRAM, *flags(settings)]
+    with ServerProcess(words, folder / "log") as started:
         started.wait_ready(lambda: healthy(here(port)), 600.0, lambda *_: None)
+        standing = standing_engine(started.pid)
+        assert standing is not None
         yield here(port)
+    shutil.rmtree(standing.folder)
 
 
 def body(tokens: int, first: int = 1, prompt_len: int = PROMPT, **more: object) -> dict[str, object]:
@@ -184,3 +198,38 @@ def test_the_checks_of_a_server_that_runs(server: Endpoint) -> None:
     }
     assert skipped <= {"POST /v1/chat/completions"}
     assert (result.model, result.max_len, len(result.checks)) == ("m", LONGEST, 10)
+
+
+def attach(at: Endpoint, folder: Path, *options: str) -> None:
+    """What `tracing.attach` records by the server's address, while a client asks without a pause."""
+    line = [sys.executable, "-m", "tracing.attach", at.beside(""), "--out", str(folder), *options]
+    over = Event()
+
+    def send() -> set[int]:
+        statuses = {complete(at, 8)}
+        while not over.is_set():
+            statuses.add(complete(at, 8))
+        return statuses
+
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(send)
+        try:
+            done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_LOAD_S)
+        finally:
+            over.set()
+    assert done.returncode == 0 and answers.result() == {200}, done.stderr
+
+
+def test_by_its_address_it_is_recorded(server: Endpoint, tmp_path: Path) -> None:
+    for number in range(2):
+        attach(server, tmp_path / str(number), "--seconds", "1")
+        review = reviewed(tmp_path / str(number))
+        assert review["requests"]["states"]["finished"] >= 1, review["problems"]
+
+
+def test_the_steps_that_torchs_profiler_saw_are_on_the_same_clock(server: Endpoint, tmp_path: Path) -> None:
+    attach(server, tmp_path, "--torch", "20")
+    sums = operators.read(timeline.read(tmp_path))
+    assert sums is not None and not sums.problems
+    own = sums.names.groupby("stage", observed=True)["own_ns"].sum()
+    assert own.get(innermost.OUTSIDE, 0) == 0 and (own["forward"] + own["logits"]) / own.sum() > 0.7

@@ -1,4 +1,4 @@
-"""Triggers fire on what rings hold, and what lay around them is kept within bounds."""
+"""What lay around a trigger is kept, within bounds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.tracing.attach.standingprocess import folder_of
@@ -27,69 +26,9 @@ from tracing.hooks import _recorder
 from tracing.kept import keeping
 from tracing.kept.condition import parse
 from tracing.kept.keeping import Keep, Keeper, bound, kept
-from tracing.kept.triggers import Firing, Triggers
+from tracing.kept.triggers import Firing
 from tracing.sites.engine import CODES
-
-MS = 1_000_000
-
-
-Row = tuple[str, int, int, int, int, int]  # site, start and end in ms, step, value, extra
-
-
-def records_of(rows: Sequence[Row]) -> np.ndarray:
-    """Spans as a ring holds them."""
-    records = np.zeros(len(rows), layout.RECORD)
-    for row, (site, start, end, step, value, extra) in zip(records, rows, strict=True):
-        row["kind"] = layout.RAISED if value == -1 else layout.SPAN
-        row["site"], row["start"], row["end"] = CODES[site], start * MS, end * MS
-        row["step"], row["value"], row["extra"] = step, value, extra
-    return records
-
-
-def fired(*conditions: str, rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """The conditions that spans meet, and by which values in ms."""
-    triggers = Triggers([parse(text) for text in conditions])
-    return [(firing.condition, firing.value_ns // MS) for firing in triggers.look(1, records_of(rows))]
-
-
-CALL = [
-    ("async.generate", 0, 0, -1, CALLED, 2),
-    ("async.generate", 40, 50, -1, YIELDED, 2),
-    ("async.generate", 350, 351, -1, YIELDED, 2),
-    ("async.generate", 400, 401, -1, YIELDED, 3),
-]
-
-
-def test_what_a_call_fires() -> None:
-    assert fired("ttft > 49ms", rows=CALL) == [("ttft > 49ms", 50)]
-    assert fired("itl > 300ms", rows=CALL) == [("itl > 300ms", 301)]
-    assert fired("latency > 400ms", "latency > 1s", rows=CALL) == [("latency > 400ms", 401)]
-
-
-def test_of_a_call_that_began_before_the_watch_the_times_between_outputs_are_known() -> None:
-    conditions = "ttft > 1ms", "itl > 300ms", "latency > 1ms", "stuck > 1s"
-    assert fired(*conditions, rows=CALL[1:]) == [("itl > 300ms", 301)]
-    assert fired(*conditions, rows=CALL[3:]) == []
-
-
-def test_what_the_core_fires() -> None:
-    rows = [("scheduler.schedule", 0, 1, 7, 0, 0), ("scheduler.preempt", 1, 1, 7, 0, 0)]
-    rows += [("scheduler.update", 100, 120, 7, 0, 0), ("worker.execute", 130, 131, 8, -1, 0)]
-    every = fired("step > 100ms", "preempted", "error", rows=rows)
-    assert every == [("preempted", 0), ("step > 100ms", 120), ("error", 0)]
-
-
-BATCH = [
-    ("llm.add_request", 0, 1, -1, 0, 0),
-    ("core.add_request", 2, 3, -1, 5, 16),
-    ("scheduler.free", 400, 402, 9, 16, 0),
-]
-
-
-def test_what_a_request_of_a_batch_fires() -> None:
-    """`LLM.generate` hands over all outputs at its end."""
-    assert fired("ttft > 1ms", "itl > 1ms", "latency > 399ms", rows=BATCH) == [("latency > 399ms", 400)]
-    assert fired("latency > 1ms", rows=BATCH[1:]) == []  # of `AsyncLLM`, whose calls say it
+from tracing.torchsums.trace import FOLDER
 
 
 def test_conditions_that_a_batch_cannot_meet_are_said_once(
@@ -243,14 +182,30 @@ def test_not_more_than_so_many_a_minute(
     ]
 
 
+def keep(folder: Path, number: int) -> Path:
+    """A kept folder of more than 1,000 bytes."""
+    path = folder / str(number)
+    path.mkdir()
+    values = vars(Keep("error", float(number), 0, 0, 1, "", -1, 0))
+    (path / keeping.FILE).write_text(json.dumps({"schema": keeping.SCHEMA} | values))
+    (path / "events-1.bin").write_bytes(bytes(1000))
+    return path
+
+
 def test_the_oldest_go_first(tmp_path: Path) -> None:
     for number in range(4):
-        path = tmp_path / str(number)
-        path.mkdir()
-        values = vars(Keep("error", float(number), 0, 0, 1, "", -1, 0))
-        (path / keeping.FILE).write_text(json.dumps({"schema": keeping.SCHEMA} | values))
-        (path / "events-1.bin").write_bytes(bytes(1000))
+        keep(tmp_path, number)
     bound(tmp_path, 3, 1 << 20)
     assert [path.name for path, _ in kept(tmp_path)] == ["1", "2", "3"]
     bound(tmp_path, 3, 1500)
     assert [path.name for path, _ in kept(tmp_path)] == ["3"]
+
+
+def test_the_traces_of_a_profiler_count_towards_the_bytes(tmp_path: Path) -> None:
+    """They are the largest files of a kept folder, and lie in a folder inside it."""
+    for number in range(3):
+        path = keep(tmp_path, number)
+        (path / FOLDER).mkdir()
+        (path / FOLDER / "rank0.pt.trace.json").write_bytes(bytes(10_000))
+    bound(tmp_path, 3, 25_000)
+    assert [path.name for path, _ in kept(tmp_path)] == ["1", "2"]

@@ -12,7 +12,8 @@ import pytest
 from probes.processes.enginegroup import FRONT_END
 from tests.tracing.hang.live import standin
 from tests.tracing.hang.live import test_look as live
-from tests.tracing.kept.test_keeping import MS, Row, records_of, standing_engine
+from tests.tracing.kept.test_keeping import standing_engine
+from tests.tracing.kept.test_triggers import MS, Row, records_of
 from tracing.events.layout import CALLED, YIELDED
 from tracing.hooks import _recorder
 from tracing.kept import hangdump, keeping

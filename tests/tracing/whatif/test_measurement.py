@@ -13,7 +13,7 @@ from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
 from tracing.events.delays import FILE, NO_SITE, RECORD
 from tracing.sites.engine import CODES
 from tracing.whatif.answer import WhatIfAnswer
-from tracing.whatif.measurement import Measurement, present
+from tracing.whatif.measurement import Measurement, nested_in, present
 from tracing.whatif.stages import asleep, stages_named
 
 
@@ -62,6 +62,13 @@ def test_a_delay_on_the_device_counts_but_for_the_time_that_the_device_was_idle(
     assert [size.slope.value for size in forward.slope.sizes] == pytest.approx(expected, abs=0.3)
 
 
+def test_a_stage_that_holds_another_is_in_the_answer(tmp_path: Path) -> None:
+    with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
+        stages = [asleep(stage) for stage in stages_named("execute,forward")]
+        answer = Measurement(engine, stages, STREAMS, lambda: True).run(6, 0, print)
+    assert answer.nested == ("execute holds forward: what they buy does not add up",)
+
+
 def test_an_engine_without_load_is_not_measured(tmp_path: Path) -> None:
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
         alone = Measurement(engine, stages_named("schedule"), 1, lambda: True, patience_s=1)
@@ -91,6 +98,19 @@ def test_without_a_device_nothing_is_delayed_there(tmp_path: Path) -> None:
     assert lines == ["work on device: this engine has no device whose time is known"]
     with pytest.raises(EnginescopeError, match="work on device: this engine has no device"):
         present(stages[1:], look, simulated.recorded(), tmp_path, lines.append)
+
+
+@pytest.mark.parametrize(("worker", "holders"), [(CORE, ["dispatch", "execute"]), (3, ["execute"])])
+def test_dispatch_holds_the_worker_only_where_that_is_in_the_core(worker: int, holders: list[str]) -> None:
+    simulated, forward = SimulatedEngine(3 * MS, MS, MS), CODES["model.forward"]
+    [look] = simulated.run([None], 400 * MS)
+    called = [row for row in simulated.rows[CORE] if row[7] == forward]
+    simulated.rows[CORE] = [row for row in simulated.rows[CORE] if row[7] != forward]
+    simulated.rows.setdefault(worker, []).extend(called)
+    simulated.span(CORE, "executor.dispatch", 10 * MS, 11 * MS, 3)
+    simulated.span(worker, "worker.execute", 10 * MS, 11 * MS, 3)
+    lines = nested_in(stages_named("schedule,dispatch,execute,forward"), look, simulated.recorded())
+    assert [line.partition(" holds ")[0] for line in lines] == holders
 
 
 @pytest.mark.parametrize("site", ["model.forward", "runner.forward", "graph.run"])

@@ -98,6 +98,10 @@ def test_a_stage_that_cannot_be_delayed_is_refused() -> None:
         stages_named("schedule,tokenize")
 
 
-def test_a_stage_that_holds_another_is_said_to() -> None:
-    assert nested(stages_named("execute,forward")) == ["execute holds forward: what they buy does not add up"]
-    assert nested(SIX) == []
+def test_a_stage_that_holds_another_in_a_process_is_said_to() -> None:
+    """A worker in the core is called by dispatch, one in a process of its own is sent what it has to do."""
+    dispatched, executed = (f"{name} holds {{}}: what they buy does not add up" for name in ("dispatch", "execute"))
+    one = {"dispatch": [7], "execute": [7], "forward": [7]}
+    assert nested(one) == (dispatched.format("execute, forward"), executed.format("forward"))
+    assert nested({"dispatch": [7], "execute": [8, 9], "forward": [8, 9]}) == (executed.format("forward"),)
+    assert nested({"dispatch": [7], "forward": [8]}) == nested({name: [7] for name in DEFAULT}) == ()

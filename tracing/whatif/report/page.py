@@ -16,7 +16,7 @@ from tracing.whatif.report.drawing import STYLE, DrawnStage, drawing
 SIZES = ["stage", "delay a step", "slope", "pairs of blocks"]
 
 
-def html(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> str:
+def html(answer: WhatIfAnswer | OpenAnswer) -> str:
     """The whole page; its title is the first line."""
     sections = [
         _gains(answer) if isinstance(answer, WhatIfAnswer) else _open_gains(answer),
@@ -25,7 +25,7 @@ def html(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> str:
     if isinstance(answer, WhatIfAnswer):
         sizes = htmlpage.table(SIZES, _sizes(answer.stages))
         sections.append(PageSection("Sizes", "The slope at each size of the delay.", sizes))
-    return htmlpage.page(answer.first_line(), sections, notes=rows.notes(answer, nesting), style=STYLE)
+    return htmlpage.page(answer.first_line(), sections, notes=rows.notes(answer), style=STYLE)
 
 
 def _gains(answer: WhatIfAnswer) -> PageSection:

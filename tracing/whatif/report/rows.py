@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from probes.console import us
@@ -88,9 +88,9 @@ def heading(answer: WhatIfAnswer | OpenAnswer) -> str:
     return f"a step of {us(answer.step_ns)}, {answer.requests_per_s:.1f} requests/s; {together}"
 
 
-def notes(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> list[str]:
+def notes(answer: WhatIfAnswer | OpenAnswer) -> list[str]:
     """How to read the rows, and what is to be known of some of them."""
-    sentences = [*nesting, *([answer.left_out] if answer.left_out else [])]
+    sentences = [*answer.nested, *([answer.left_out] if answer.left_out else [])]
     if isinstance(answer, OpenAnswer):
         return [OPEN_READING, *sentences, *([answer.wide] if answer.wide else [])]
     return [READING, *sentences, *(above_one(stage) for stage in answer.stages if stage.costs_more)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Console
 
 from probes.console import show_text, table
@@ -12,9 +10,9 @@ from tracing.whatif.openanswer import OpenAnswer
 from tracing.whatif.report import rows
 
 
-def show(out: Console, answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> None:
+def show(out: Console, answer: WhatIfAnswer | OpenAnswer) -> None:
     """Print the answer: its first line, then a row a stage."""
     show_text(out, answer.first_line(), "bold")
     table(out, rows.heading(answer), rows.columns(answer), rows.rows(answer))
-    for text in rows.notes(answer, nesting):
+    for text in rows.notes(answer):
         show_text(out, text)

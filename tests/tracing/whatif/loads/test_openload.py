@@ -149,5 +149,5 @@ def test_json_has_no_slope_of_throughput() -> None:
 
 
 def test_the_page_draws_itl() -> None:
-    page = html(ANSWER, [])
+    page = html(ANSWER)
     assert page.count("<circle") == 2 and "of each ITL" in page

@@ -85,7 +85,7 @@ def test_a_row_of_each_kind() -> None:
 )
 def test_a_slope_above_one_gets_its_reason_from_a_delay_that_sleeps(asleep: Estimate, expected: str) -> None:
     dear = replace(stage("sample", MS, Estimate(1.5, 1.3, 1.7)), asleep=SizedSlope(2.0 * MS, asleep, 12))
-    lines = rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE, dear)), [])
+    lines = rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE, dear)))
     assert len(lines) == 2
     assert lines[1].startswith(f"sample costs more than its delay; asleep the delay costs {expected}")
 
@@ -96,7 +96,7 @@ def test_a_slope_above_one_of_a_delay_that_sleeps_anyway() -> None:
 
 
 def test_what_had_no_time_is_said() -> None:
-    assert rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE,), "delays of 1 ms had no time"), ["nested"])[1:] == [
+    assert rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE,), "delays of 1 ms had no time", ("nested",)))[1:] == [
         "nested",
         "delays of 1 ms had no time",
     ]

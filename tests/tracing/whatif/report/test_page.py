@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_gain_without_an_interval_is_a_dot_alone() -> None:
 
 
 def test_the_page_has_the_first_line_all_stages_and_each_size() -> None:
-    page = html(ANSWER, ["execute holds forward"])
+    page = html(replace(ANSWER, nested=("execute holds forward",)))
     assert f"<h1>{ANSWER.first_line()}</h1>" in page
     assert page.count("<circle") == 3 and "execute holds forward" in page
     assert "+11.1% [+9.9%, +12.4%] tok/s" in page and "1.80 ms [1.60 ms, 2.00 ms]" in page
@@ -52,22 +53,22 @@ def test_the_page_has_the_first_line_all_stages_and_each_size() -> None:
 def test_a_gain_that_is_not_foretold_leaves_the_scale_to_the_others() -> None:
     """A stage of half the step, +100 %, is drawn as far out as one that is all of it."""
     half, whole = (stage(name, time, Estimate(1.0, None, None)) for name, time in (("a", 1.5 * MS), ("b", 3.0 * MS)))
-    dots = attributes(html(WhatIfAnswer(3.0 * MS, 8, (half, whole)), []), "circle", "cx")
+    dots = attributes(html(WhatIfAnswer(3.0 * MS, 8, (half, whole))), "circle", "cx")
     assert dots[0] == dots[1]
 
 
 def test_names_are_escaped() -> None:
-    page = html(WhatIfAnswer(3.0 * MS, 8, (stage("<b>", MS, Estimate(1.0, 0.9, 1.1)),)), ["<i>"])
+    page = html(WhatIfAnswer(3.0 * MS, 8, (stage("<b>", MS, Estimate(1.0, 0.9, 1.1)),), nested=("<i>",)))
     assert "<b>" not in page and "<i>" not in page and "&lt;b&gt;" in page
 
 
 def test_the_page_is_written_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show(ANSWER, [], as_json=True, page=tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text() == html(ANSWER, [])
+    show(ANSWER, as_json=True, page=tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == html(ANSWER)
     out, err = capsys.readouterr()
     assert out.startswith("{") and err == f"Wrote {tmp_path / 'page.html'}\n"
 
 
 def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match=r"cannot write .*: Is a directory"):
-        show(ANSWER, [], as_json=False, page=tmp_path)
+        show(ANSWER, as_json=False, page=tmp_path)
