@@ -46,7 +46,7 @@ def on_one_clock(files: list[EventFile]) -> list[EventFile]:
 
 
 def machines(processes: Sequence[ProcessRecord]) -> list[list[int]]:
-    """The places of the processes of each machine; `EnginescopeError` where it is not known which one is a process's."""
+    """The places of the processes of each machine; `EnginescopeError` where it is not known which is a process's."""
     found: list[list[int]] = []
     said_most = sorted(range(len(processes)), key=lambda at: _unsaid(processes[at]))
     for place in said_most:
