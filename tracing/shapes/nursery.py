@@ -31,9 +31,9 @@ def can_fork(shape: Shape) -> bool:
 def record(shape: Shape, folder: Path, log: Path) -> bool:
     """Record a shape's demonstration into a folder; True in the fork, which has done it and is to end."""
     command = ["python", "-m", "tracing.demo", "--shape", shape.name]
-    told = " ".join([FORKED, *command])
+    words = " ".join([FORKED, *command])
     folder = tracefolder.new_folder(folder)
-    begun = trace.begin(folder, told, Watchers(nvtx=False, nsys=False, py_spy=0))
+    begun = trace.begin(folder, words, Watchers(nvtx=False, nsys=False, py_spy=0))
     pid = os.fork()
     if pid == 0:
         hold(shape, folder, log)

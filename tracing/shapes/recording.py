@@ -23,7 +23,7 @@ from tracing.shapes.engine import conversation
 from tracing.shapes.shape import Shape
 
 SHAPE_S = 45.0  # until one has been timed: three processes import vLLM one after the other
-LIMIT_S = 600.0  # of one shape: an engine that hangs is ended, and the next shape begins
+LIMIT_S = 900.0  # of one shape: an engine that hangs is ended, and the next shape begins
 
 
 def is_recorded(folder: Path) -> bool:
@@ -50,8 +50,8 @@ def record_all(shapes: Sequence[Shape], out: Path, forked: bool) -> bool:
     A shape that fails leaves its reason in its log, and the next one is recorded.
     """
     absent = [shape for shape in shapes if not is_recorded(out / shape.name)]
-    if found := len(shapes) - len(absent):
-        print(f"{found} of {len(shapes)} shapes are recorded in {out} already", flush=True)
+    if recorded := len(shapes) - len(absent):
+        print(f"{recorded} of {len(shapes)} shapes are recorded in {out} already", flush=True)
     if forked and any(map(nursery.can_fork, absent)):
         os.environ.update(start.SMALL)
         conversation.import_engine()

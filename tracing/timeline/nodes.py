@@ -47,13 +47,13 @@ def on_one_clock(files: list[EventFile]) -> list[EventFile]:
 
 def machines(processes: Sequence[ProcessRecord]) -> list[list[int]]:
     """The places of the processes of each machine; `EnginescopeError` where it is not known which is a process's."""
-    found: list[list[int]] = []
+    known: list[list[int]] = []
     said_most = sorted(range(len(processes)), key=lambda at: _unsaid(processes[at]))
     for place in said_most:
         process = processes[place]
-        mine = [each for each in found if _on_one_boot(processes[each[0]], process)]
+        mine = [each for each in known if _on_one_boot(processes[each[0]], process)]
         if not process.boot_id and process.anchor is None:  # its process file is lost
-            mine = found
+            mine = known
         if len(mine) > 1:
             raise EnginescopeError(
                 f"process {process.pid} of this trace does not say on which of {len(mine)} machines it ran: its clock "
@@ -62,8 +62,8 @@ def machines(processes: Sequence[ProcessRecord]) -> list[list[int]]:
         if mine:
             mine[0].append(place)
         else:
-            found.append([place])
-    return [sorted(places) for places in found]
+            known.append([place])
+    return [sorted(places) for places in known]
 
 
 def _unsaid(process: ProcessRecord) -> tuple[bool, bool, bool]:
