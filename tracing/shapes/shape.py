@@ -35,7 +35,7 @@ class Shape:
     vocabulary: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)  # arguments of vLLM's, of its own types
-    files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
+    files: Literal["", "LoRA", "KV", "quota"] = ""  # what works by files; those of a quota are a control group's
     kind: Literal["text", "grammar", "vector", "picture", "beams"] = "text"  # of request
     front_ends: int = 1
     streams: int = 12  # at once, of a server
@@ -203,7 +203,7 @@ SHAPES = {
             shows=COLLECTIVE,
         ),
         Shape("busy-neighbour", "a neighbour on every core, that works and rests in turns", busy_neighbours=True),
-        Shape("quota", "a control group's quota of half a core", quota=0.5),
+        Shape("quota", "a control group's quota of half a core", files="quota", quota=0.5),
     )
 }
 
