@@ -163,8 +163,7 @@ def test_what_is_absent_of_a_site_is_named_where_asked(copied: Path) -> None:
     replace(copied / "vllm/v1/worker/gpu/cudagraph_utils.py", "def run_fullgraph(", "def run_whole_graph(")
     absent = "absent: vllm.v1.worker.gpu.cudagraph_utils:ModelCudaGraphManager.run_fullgraph"
     assert absent not in run("--vllm", str(copied)).stdout
-    done = run("--vllm", str(copied), "--absent")
-    assert absent in done.stdout and done.returncode == 0
+    assert absent in run("--vllm", str(copied), "--absent").stdout
 
 
 def test_a_module_that_moved(copied: Path) -> None:
