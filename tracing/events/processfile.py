@@ -62,6 +62,7 @@ class ProcessRecord:
     hooked: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
+    machine_id: str = ""  # '' where it could not be read, as of the boot
     boot_id: str = ""
     anchor: ClockAnchor | None = None
     created_ns: int | None = None  # None: not told

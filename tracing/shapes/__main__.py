@@ -4,22 +4,19 @@ examples:
   python -m tracing.shapes                          every shape, one after the other (half a minute to a minute each)
   python -m tracing.shapes one-gpu v2-one-gpu       these two
   python -m tracing.shapes --write notes/tables/shapes.md
-A shape that the folder holds a recording of is not recorded again.
+A shape that the folder holds a recording of is not recorded again, unless its program failed.
+
+exit codes: 0 all holds in every shape, 1 the table cannot be written, 2 bad usage, 3 something does not hold
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 from pathlib import Path
 
 from probes.arguments import CommandParser
-from probes.errors import INCOMPLETE, run_main
-from probes.programs import OWN_PYTHON
+from probes.errors import INCOMPLETE, run_main, usage_error
 from tracing.shapes.shape import SHAPES, shape_named
-
-LOG = "log.txt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,37 +31,27 @@ def parser() -> argparse.ArgumentParser:
         help="the recordings, a folder a shape (default: %(default)s)",
     )
     arguments.add_argument("--write", type=Path, metavar="FILE", help="write the table as Markdown too")
+    arguments.add_argument(
+        "--forked",
+        action="store_true",
+        help="fork the engines off one process that has imported vLLM, where that can be: sooner, and none is spawned",
+    )
     return arguments
 
 
 def main() -> int:
     """The command: 0 where all holds in every shape, 3 where something does not."""
     args = parser().parse_args()
-
-    from tracing.shapes import nursery, start
-    from tracing.shapes.engine import conversation
-
+    if args.write and not args.write.parent.is_dir():  # said before the engines have run for half an hour
+        raise usage_error(f"{args.write} cannot be written: there is no folder {args.write.parent}")
     shapes = [shape_named(name) for name in args.shapes] or list(SHAPES.values())
+
+    from tracing.shapes import recording
+
     args.out.mkdir(parents=True, exist_ok=True)
-    absent = [shape for shape in shapes if not (args.out / shape.name).exists()]
-    if any(map(nursery.can_fork, absent)):
-        os.environ.update(start.SMALL)
-        conversation.import_engine()
-    for shape in absent:
-        log = args.out / f"{shape.name}-{LOG}"
-        if not nursery.can_fork(shape):
-            record(shape.name, args.out / shape.name, log)
-        elif nursery.record(shape, args.out / shape.name, log):
-            return 0  # the fork
+    if recording.record_all(shapes, args.out, args.forked):
+        return 0  # the fork
     return show(args.out, [shape.name for shape in shapes], args.write)
-
-
-def record(name: str, folder: Path, log: Path) -> None:
-    """Record a shape's demonstration from its start, in a process of its own."""
-    command = [*OWN_PYTHON, "-m", "tracing.record", "--out", str(folder), "--partial", "--"]
-    command += [*OWN_PYTHON, "-m", "tracing.demo", "--shape", name]
-    with log.open("w") as file:
-        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
 
 
 def show(folder: Path, names: list[str], path: Path | None) -> int:

@@ -20,8 +20,11 @@ from probes.programs import OWN_PYTHON
 
 STRAGGLER = "ENGINESCOPE_STRAGGLER_MS"  # by how much the last worker of several is slower in each step
 STRAGGLER_FILE = "straggler.json"  # beside the trace: that worker's pid, and delay_ns of a step
-NEIGHBOUR_FILE = "neighbour.jsonl"  # beside the trace, a line a turn: core, begin_ns and end_ns of CLOCK_MONOTONIC
+NEIGHBOUR_FILE = (
+    "neighbour.jsonl"  # beside the trace, a line a piece of work: core, begin_ns, end_ns of CLOCK_MONOTONIC
+)
 TURN_NS = 300_000_000
+PIECE_NS = 20_000_000  # of a turn: a neighbour is killed in the midst of one, and what it did till then is written
 
 
 def slow_last_worker(delay_ms: float) -> None:
@@ -59,26 +62,32 @@ def spin(length_ns: int) -> None:
 
 @contextlib.contextmanager
 def busy_neighbours() -> Iterator[None]:
-    """While the block runs, a process on each usable core works and rests in turns."""
+    """While the block runs, a process on each usable core works and rests in turns; it begins when all of them have."""
     file = Path(os.environ[TRACE], NEIGHBOUR_FILE) if TRACE in os.environ else Path(os.devnull)
     program = "import sys; from tracing.shapes.hindrance import take_turns; take_turns(int(sys.argv[1]), sys.argv[2])"
     words = [*OWN_PYTHON, "-c", program]
-    neighbours = [subprocess.Popen([*words, str(core), str(file)]) for core in sorted(os.sched_getaffinity(0))]
+    cores = sorted(os.sched_getaffinity(0))
+    neighbours = [subprocess.Popen([*words, str(core), str(file)], stdout=subprocess.PIPE) for core in cores]
     try:
+        for neighbour in neighbours:
+            assert neighbour.stdout
+            neighbour.stdout.readline()
         yield
     finally:
         for neighbour in neighbours:
             neighbour.kill()
-            neighbour.wait()
+            neighbour.communicate()
 
 
 def take_turns(core: int, file: str) -> None:
     """Be the neighbour on a core, as long as the process that started it is there."""
     os.sched_setaffinity(0, {core})
     parent = os.getppid()
-    with Path(file).open("a", buffering=1) as turns:
+    with Path(file).open("a", buffering=1) as pieces:
+        print("begun", flush=True)
         while os.getppid() == parent:
-            begin = time.monotonic_ns()
-            spin(TURN_NS)
-            turns.write(json.dumps({"core": core, "begin_ns": begin, "end_ns": time.monotonic_ns()}) + "\n")
+            turn_end = time.monotonic_ns() + TURN_NS
+            while (begin := time.monotonic_ns()) < turn_end:
+                spin(PIECE_NS)
+                pieces.write(json.dumps({"core": core, "begin_ns": begin, "end_ns": time.monotonic_ns()}) + "\n")
             time.sleep(TURN_NS / 1e9)

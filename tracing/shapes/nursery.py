@@ -1,7 +1,7 @@
 """Shapes from one process that has imported vLLM: each front end is a fork of it, and so are its engine's processes.
 
-Importing vLLM takes longer than all that a shape does. What a forked engine cannot show, because it is about how its
-processes start, is recorded by `python -m tracing.record` instead.
+Importing vLLM takes longer than all that a shape does, so the tests' engines are started in this way. None is spawned
+then, whatever its shape says: the table of shapes is made of engines that `python -m tracing.record` started.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tracing.shapes.engine import conversation
 from tracing.shapes.platform import take_shape
 from tracing.shapes.shape import Shape
 
+FORKED = "(forked)"  # begins the command of a trace whose engine was started in this way
+
 
 def can_fork(shape: Shape) -> bool:
     """Whether a fork of a process that has imported vLLM can take this shape."""
@@ -29,8 +31,9 @@ def can_fork(shape: Shape) -> bool:
 def record(shape: Shape, folder: Path, log: Path) -> bool:
     """Record a shape's demonstration into a folder; True in the fork, which has done it and is to end."""
     command = ["python", "-m", "tracing.demo", "--shape", shape.name]
+    words = " ".join([FORKED, *command])
     folder = tracefolder.new_folder(folder)
-    begun = trace.begin(folder, " ".join(command), Watchers(nvtx=False, nsys=False, py_spy=0))
+    begun = trace.begin(folder, words, Watchers(nvtx=False, nsys=False, py_spy=0))
     pid = os.fork()
     if pid == 0:
         hold(shape, folder, log)

@@ -35,12 +35,14 @@ class Shape:
     vocabulary: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)  # arguments of vLLM's, of its own types
-    files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
+    files: Literal["", "LoRA", "KV", "quota"] = ""  # what works by files; those of a quota are a control group's
     kind: Literal["text", "grammar", "vector", "picture", "beams"] = "text"  # of request
     front_ends: int = 1
     streams: int = 12  # at once, of a server
     model: dict[str, Any] = field(default_factory=dict)  # of its configuration what the two-layer model has otherwise
+    shows: tuple[str, ...] = ()  # the sites that its recording must have spans of, else the shape is not what it is for
     busy_neighbours: bool = False
+    quota: float = 0.0  # cores that the engine may use while it has traffic; 0: no limit is set
     work: Work | None = None  # a step's on the pretend device; None: there is none
 
     @property
@@ -70,18 +72,25 @@ WINDOWS: dict[str, Any] = {
     "sliding_window_pattern": 3,
     "sliding_window": 16,
 }
+COLLECTIVE, DEVICE_WAIT = ("collective",), ("device.wait",)
 ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 SHAPES = {
     shape.name: shape
     for shape in (
         Shape("cpu", "the worker in a process of its own, no async scheduling: what a machine without a GPU has"),
-        Shape("async", "the same with async scheduling and the batch queue", async_scheduling=True),
+        Shape(
+            "async",
+            "the same with async scheduling and the batch queue",
+            async_scheduling=True,
+            shows=DEVICE_WAIT,
+        ),
         Shape(
             "one-gpu",
             "the worker inside the core, async scheduling and the batch queue: what one GPU has",
             async_scheduling=True,
             worker_in_core=True,
+            shows=DEVICE_WAIT,
         ),
         Shape(
             "one-gpu-device",
@@ -89,20 +98,34 @@ SHAPES = {
             async_scheduling=True,
             worker_in_core=True,
             work=Work(24, 18, 12),
+            shows=DEVICE_WAIT,
         ),
-        Shape("tp2", "two workers of one core, tensor parallel", environment=UNBOUND, engine=TP2),
+        Shape(
+            "tp2",
+            "two workers of one core, tensor parallel",
+            environment=UNBOUND,
+            engine=TP2,
+            shows=COLLECTIVE,
+        ),
         Shape(
             "tp2-async",
             "two workers with async scheduling and the batch queue",
             async_scheduling=True,
             environment=UNBOUND,
             engine=TP2,
+            shows=COLLECTIVE + DEVICE_WAIT,
         ),
         Shape("dp2", "two cores with a coordinator, data parallel", environment=UNBOUND, engine=DP2),
         Shape("two-front-ends", "an API server of two processes before one core", front_end="server", front_ends=2),
         Shape("server", "an API server under 40 streams", front_end="server", streams=40),
         Shape("fork", "forked processes, as CUDA's default has them", start_method="fork"),
-        Shape("in-process", "front end, core and worker in one process", front_end="batch", environment=ONE_PROCESS),
+        Shape(
+            "in-process",
+            "front end, core and worker in one process",
+            front_end="batch",
+            environment=ONE_PROCESS,
+            shows=("llm.step",),
+        ),
         Shape(
             "v2-one-gpu",
             "one GPU's shape with Model Runner V2, in Triton's interpreter",
@@ -110,6 +133,7 @@ SHAPES = {
             worker_in_core=True,
             vocabulary=SMALL_VOCABULARY,
             environment=RUNNER_V2,
+            shows=DEVICE_WAIT,
         ),
         Shape(
             "v2-tp2",
@@ -117,11 +141,34 @@ SHAPES = {
             vocabulary=SMALL_VOCABULARY,
             environment=RUNNER_V2 | UNBOUND,
             engine=TP2,
+            shows=COLLECTIVE,
         ),
-        Shape("ngram", "n-gram speculation", engine={"speculative_config": NGRAM}),
-        Shape("lora", "requests with a LoRA adapter", engine={"enable_lora": True, "max_lora_rank": 8}, files="LoRA"),
-        Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
-        Shape("grammar", "answers of the form that a JSON schema allows", kind="grammar"),
+        Shape(
+            "ngram",
+            "n-gram speculation",
+            engine={"speculative_config": NGRAM},
+            shows=("spec.propose", "spec.verify"),
+        ),
+        Shape(
+            "lora",
+            "requests with a LoRA adapter",
+            engine={"enable_lora": True, "max_lora_rank": 8},
+            files="LoRA",
+            shows=("lora.activate",),
+        ),
+        Shape(
+            "kv-connector",
+            "KV blocks that come from files",
+            engine=SMALL_BLOCKS,
+            files="KV",
+            shows=("kv.connector",),
+        ),
+        Shape(
+            "grammar",
+            "answers of the form that a JSON schema allows",
+            kind="grammar",
+            shows=("grammar.compile", "scheduler.grammar"),
+        ),
         Shape("beams", "beam search: each token of a beam is a request", front_end="batch", kind="beams"),
         Shape(
             "priority",
@@ -135,16 +182,28 @@ SHAPES = {
             engine=SMALL_BLOCKS,
             model=WINDOWS,
         ),
-        Shape("compiled", "a model that torch.compile has compiled", engine={"enforce_eager": False}),
+        Shape(
+            "compiled",
+            "a model that torch.compile has compiled",
+            engine={"enforce_eager": False},
+            shows=("runner.forward", "model.forward"),
+        ),
         Shape("vectors", "a vector for each prompt in place of tokens", engine={"runner": "pooling"}, kind="vector"),
-        Shape("pictures", "prompts with a picture in them, for a model of two towers", kind="picture"),
+        Shape(
+            "pictures",
+            "prompts with a picture in them, for a model of two towers",
+            kind="picture",
+            shows=("encoder.run",),
+        ),
         Shape(
             "straggler",
             "two workers, of which the last is slower in every step",
             environment=UNBOUND | {STRAGGLER: "10"},
             engine=TP2,
+            shows=COLLECTIVE,
         ),
         Shape("busy-neighbour", "a neighbour on every core, that works and rests in turns", busy_neighbours=True),
+        Shape("quota", "a control group's quota of half a core", files="quota", quota=0.5),
     )
 }
 

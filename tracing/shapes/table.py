@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from probes.console import percent
+from probes.errors import EnginescopeError
 from probes.machine import Machine
 from probes.markdown import table
 from probes.processes.log import first_reason
 from tracing.breakdown.findings import findings
-from tracing.events.tracefile import read_trace
-from tracing.shapes.shape import SHAPES
+from tracing.events.tracefile import TraceRecord
+from tracing.shapes.nursery import FORKED
+from tracing.shapes.recording import is_recorded, log_of, trace_of
+from tracing.shapes.shape import SHAPES, Shape
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
 HEADS = ("shape", "processes", "requests whole", "unexplained", "of a step", "columns add up", "recorder", "holds")
@@ -18,8 +22,8 @@ INTRODUCTION = """# Engines by shape
 
 What holds in each shape of the engine, from recordings of real ones: the two-layer model, 13 requests of 32 tokens (18
 in one process, 24 and 80 over HTTP; of a pooling model 13 vectors, of 18 searches with two beams a request for each
-token). Most engines are forked off one process that has imported vLLM. Shared machines vary: other work on the same
-cores lengthens what is unexplained.
+token). Each engine is started as its shape says: its processes are spawned, those of `fork` are forked. Shared machines
+vary: other work on the same cores lengthens what is unexplained.
 
 - *processes*: front ends + cores + workers; where they share a process it counts for each. A coordinator, and the
   parent of several API servers, through which no request goes, are not counted.
@@ -27,28 +31,37 @@ cores lengthens what is unexplained.
 - *of a step*: the same of the median step, as a share of it.
 - *columns add up*: the columns of every step and what is unexplained are its length, and every worker ran the tokens
   that its core had scheduled.
-- *recorder*: its cost as the review estimates it, of the busiest thread's time.
+- *recorder*: what it took of the busiest thread's time while there was traffic: measured in the engine, around one call
+  in 32 of each function. [costs.md](costs.md) has what that does to an engine's speed.
+- *holds*: all requests are whole, less than 60 µs of a token (or 1% of a request without tokens) and 3% of a step are
+  unexplained, columns add up, no message arrives before it is sent, and what the shape is there to show was seen; else
+  what was not.
 """
 
 
 def rows(folder: Path, names: list[str]) -> list[tuple[str, ...]]:
-    """A row for each shape that `folder` holds a recording of, as in `HEADS`."""
-    return [row(folder / name, name) for name in names if (folder / name).exists()]
+    """A row a shape, as in `HEADS`, from the recordings that `folder` holds."""
+    return [row(folder / name, name) for name in names]
 
 
 def row(folder: Path, name: str) -> tuple[str, ...]:
-    """One shape's row."""
-    trace = read_trace(folder)
-    if trace is None or trace.exit_code != 0:
-        return (name, refusal(folder), *[""] * (len(HEADS) - 2))
-    return (name, *cells(verdict(findings(folder), SHAPES[name])))
+    """One shape's row; one that cannot be read says why, and the others are none the worse for it."""
+    try:
+        if is_recorded(folder):
+            return (name, *cells(verdict(findings(folder), SHAPES[name])))
+        words = f"did not run: {refusal(folder)}"
+    except EnginescopeError as error:
+        words = f"cannot be read: {error}"
+    return (name, words, *[""] * (len(HEADS) - 2))
 
 
 def refusal(folder: Path) -> str:
-    """Why a shape's program failed, in vLLM's words."""
-    log = folder.parent / f"{folder.name}-log.txt"
-    reason = first_reason(log.read_text(errors="replace")) if log.exists() else None
-    return f"did not run: {reason or 'no reason in its log'}"
+    """Why a shape's program failed, in vLLM's words or in ours."""
+    if not log_of(folder).exists():
+        return "it was not recorded"
+    text = log_of(folder).read_text(errors="replace")
+    own = [line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")]
+    return first_reason(text) or next(iter(own), "no reason in its log")
 
 
 def cells(judged: ShapeVerdict) -> tuple[str, ...]:
@@ -62,7 +75,7 @@ def cells(judged: ShapeVerdict) -> tuple[str, ...]:
         percent(judged.step_unexplained_share),
         f"{judged.steps} of {judged.steps} steps" if exact else faults(judged),
         "not known" if judged.recorder_share is None else percent(judged.recorder_share),
-        "yes" if judged.holds else "no",
+        "yes" if judged.holds else ": ".join(["no", *filter(None, ["; ".join(judged.unshown)])]),
     )
 
 
@@ -80,13 +93,32 @@ def faults(judged: ShapeVerdict) -> str:
 
 
 def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
-    """The page of the table."""
-    traces = [read_trace(folder / cells[0]) for cells in listed]
+    """The page of the table, from the recordings of a folder."""
+    traces = [trace_of(folder / cells[0]) for cells in listed]
     machine = next((trace.machine for trace in traces if trace), None)
-    lines = table(HEADS, listed)
-    meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
-    provenance = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
-    return "\n".join([INTRODUCTION, *lines, "", *meanings, "", provenance])
+    return page(listed, forked_of(traces), about(machine))
+
+
+def page(listed: list[tuple[str, ...]], forked: int, made_with: str) -> str:
+    """The page of the table: nothing is added to it by hand."""
+    words = (
+        f"{forked} of these engines were forked off one process that has imported vLLM (`--forked`): none of them was"
+    )
+    started = [f"{words} spawned.", ""] if forked else []
+    meanings = [about_shape(SHAPES[cells[0]]) for cells in listed]
+    provenance = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {made_with}.\n"
+    return "\n".join([INTRODUCTION, *table(HEADS, listed), "", *started, *meanings, "", provenance])
+
+
+def about_shape(shape: Shape) -> str:
+    """What a shape is, and the functions of which its recording must have spans."""
+    sites = ", ".join(f"`{site}`" for site in shape.shows)
+    return f"- `{shape.name}`: {shape.meaning}" + (f"; must show {sites}." if sites else ".")
+
+
+def forked_of(traces: Sequence[TraceRecord | None]) -> int:
+    """How many engines were forked, whatever their shapes say."""
+    return sum(trace is not None and trace.command.startswith(FORKED) for trace in traces)
 
 
 def about(machine: Machine | None) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tracing.breakdown.findings import Findings
 from tracing.shapes.shape import Shape
+from tracing.shapes.shown import unshown
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.phases import NAMES
 from tracing.timeline.steps.workers import core_of
@@ -29,6 +30,7 @@ class ShapeVerdict:
     processes: dict[str, int]  # how many are front ends, cores and workers
     expected_processes: dict[str, int]  # as the shape has them
     recorder_share: float | None  # of the busiest thread's time, an estimate
+    unshown: tuple[str, ...]  # what the shape is there to show, and the recording does not
     problems: tuple[str, ...]
 
     @property
@@ -40,6 +42,7 @@ class ShapeVerdict:
             and self.step_unexplained_share < 0.03
             and not (self.columns_off_ns or self.negative_hops or self.token_mismatches)
             and self.processes == self.expected_processes
+            and not self.unshown
         )
 
     @property
@@ -68,6 +71,7 @@ def verdict(recorded: Findings, shape: Shape) -> ShapeVerdict:
         processes={role: len(review.roles.get(role, ())) for role in shape.processes},
         expected_processes=shape.processes,
         recorder_share=review.cost.share,
+        unshown=unshown(recorded, shape),
         problems=review.problems,
     )
 

@@ -13,9 +13,10 @@ from tracing.source.tree import SourceTree
 
 EPILOG = """examples:
   python -m tracing.sites                        the sites in the installed vLLM
+  python -m tracing.sites --absent               with the functions of each that are not there
   python -m tracing.sites --vllm ~/src/vllm      in a checkout, or in a wheel that was unzipped
 
-exit codes: 0 every required site is there and of its kind, 1 one is not, 2 bad usage
+exit codes: 0 every function of each required site is there and of its kind, 1 one is not, 2 bad usage
 """
 
 
@@ -29,7 +30,9 @@ def main() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
-    return show(SITES, SourceTree.find(parser.parse_args().vllm))
+    parser.add_argument("--absent", action="store_true", help="name the functions that the tree does not have, too")
+    args = parser.parse_args()
+    return show(SITES, SourceTree.find(args.vllm), args.absent)
 
 
 if __name__ == "__main__":

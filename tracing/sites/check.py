@@ -41,8 +41,11 @@ class SiteLookup:
     missing: tuple[Missing, ...]
 
     def problems(self) -> Iterator[str]:
-        """Why the site cannot be hooked as the table says; an alternative's absence is none."""
-        if self.site.required and not self.places:
+        """Why the site cannot be hooked as the table says.
+
+        Of a required one each function is needed: the other runner's, or the other executor's, does not stand for it.
+        """
+        if self.site.required:
             yield from (f"{self.site.name}: {missing}" for missing in self.missing)
         wanted = WANTED[self.site.kind]
         for place in self.places:
@@ -66,10 +69,11 @@ def look_up(sites: Sequence[Site], tree: SourceTree) -> list[SiteLookup]:
     return lookups
 
 
-def show(sites: Sequence[Site], tree: SourceTree) -> int:
-    """Print the table; a failure, with a line for each reason, where a site does not fit."""
+def show(sites: Sequence[Site], tree: SourceTree, absent: bool = False) -> int:
+    """Print the table, with what is absent where asked; a failure, with a line for each reason, where a site does not
+    fit."""
     lookups = look_up(sites, tree)
-    show_laid_out(Console(width=WIDTH), terminal(lookups))
+    show_laid_out(Console(width=WIDTH), terminal(lookups, absent))
     problems = [problem for one in lookups for problem in one.problems()]
     if not problems:
         print(summary(lookups, tree.version))
@@ -83,17 +87,24 @@ def show(sites: Sequence[Site], tree: SourceTree) -> int:
     )
 
 
-def terminal(lookups: Sequence[SiteLookup]) -> Table:
-    """A row a site, with a line for every target that is there."""
+def terminal(lookups: Sequence[SiteLookup], absent: bool = False) -> Table:
+    """A row a site, with a line for every target that is there, and for every other one where asked."""
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("site", "role", "stage", "where"):
         table.add_column(heading, no_wrap=True)
     for one in lookups:
-        absent = "absent" if one.site.required else "absent (not required)"
-        where = "\n".join(place.where for place in one.places) or absent
+        where = "\n".join(_where(one, absent))
         style = "red" if any(one.problems()) else None if one.places else "dim"
         table.add_row(*(Text(text) for text in (one.site.name, one.site.role, one.site.stage, where)), style=style)
     return table
+
+
+def _where(one: SiteLookup, absent: bool) -> Iterator[str]:
+    yield from (place.where for place in one.places)
+    if not one.places:
+        yield "absent" if one.site.required else "absent (not required)"
+    if absent:
+        yield from (f"absent: {missing.target}" for missing in one.missing)
 
 
 def summary(lookups: Sequence[SiteLookup], version: str) -> str:

@@ -1,8 +1,8 @@
 """The map of the engine: every function of vLLM that this room hooks, in the order in which a request meets them.
 
-The tables of this folder are the only place that names them. A site has alternatives where a name moved between
-versions; all that are there are hooked. `python -m tracing.sites` prints the tables with the lines in the installed
-vLLM, without importing it.
+The tables of this folder are the only place that names them. A site that is not required has alternatives where a name
+moved between versions; all that are there are hooked. `python -m tracing.sites` prints the tables with the lines in
+the installed vLLM, without importing it.
 """
 
 from __future__ import annotations

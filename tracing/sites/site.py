@@ -23,12 +23,12 @@ def place_of(role: str) -> int:
 class Site:
     """One place of the engine that can be hooked.
 
-    `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
-    not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
-    time, a `frame` only encloses others, and so does a `loop`, but what it does between them is Python that waits for
-    nothing: its own time. `numbers` names what a span's `value` and `extra` are. `also` are
-    targets that are hooked where they are, but do not make the site fit: other libraries', or of executors that a
-    version may lack.
+    `targets` are `module:Class.method`, all of which are there where a site is `required`: those of both model runners,
+    and of each executor. Of one that is not, any may be absent: its name moved, or what it is of is not built.
+    `share` says what its time counts as: `work` and `wait` explain a request's time, a `frame` only encloses others,
+    and so does a `loop`, but what it does between them is Python that waits for nothing: its own time. `numbers` names
+    what a span's `value` and `extra` are. `also` are targets that are hooked where they are, but do not make the site
+    fit: other libraries', or of executors that a version may lack.
     """
 
     name: str

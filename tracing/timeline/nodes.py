@@ -1,12 +1,13 @@
 """Several machines on one clock: each boot of a kernel has a CLOCK_MONOTONIC of its own.
 
 What was sent comes before what was received, so every message between two machines bounds the offset of their clocks
-from one side. Without messages both ways, or where they contradict each other, the trace is refused.
+from one side. Without messages both ways, or where they contradict each other, the trace is refused. A process that
+could not read which machine and boot it is on counts to those that were booted in the same second as it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from tracing.events.processfile import ProcessRecord
 
 PIDS = 1 << 22  # Linux has no process id above that
 HALF = 32
+SAME_BOOT_NS = 1_000_000_000  # by which the moments of one boot differ, as processes tell it from their wall clock
 # Who sent, who received, and what they have in common. Steps are numbered in each core: they tell where there is one.
 BY_REQUEST = ((("client.send", "client.send_async"), ("core.receive",)),)
 BY_KEY = ((("core.encode",), ("client.receive",)),)
@@ -30,12 +32,10 @@ def on_one_clock(files: list[EventFile]) -> list[EventFile]:
 
     Process ids that two machines have in common are made distinct.
     """
-    nodes: dict[str, list[EventFile]] = {}
-    for file in files:
-        nodes.setdefault(file.process.boot_id, []).append(file)
+    nodes = [[files[place] for place in places] for places in machines([file.process for file in files])]
     if len(nodes) < 2:
         return files
-    ordered = sorted(nodes.values(), key=lambda of_node: not any("front end" in f.process.serves for f in of_node))
+    ordered = sorted(nodes, key=lambda of_node: not any("front end" in f.process.serves for f in of_node))
     first, *others = ordered
     step_tells = sum("core" in file.process.serves for file in files) == 1
     joined = list(first)
@@ -43,6 +43,45 @@ def on_one_clock(files: list[EventFile]) -> list[EventFile]:
         offset_ns, off_by_ns = offset(_events(joined), _events(node), step_tells)
         joined += [_moved(file, offset_ns, off_by_ns, number * PIDS) for file in node]
     return joined
+
+
+def machines(processes: Sequence[ProcessRecord]) -> list[list[int]]:
+    """The places of the processes of each machine; `EnginescopeError` where it is not known which is a process's."""
+    known: list[list[int]] = []
+    said_most = sorted(range(len(processes)), key=lambda at: _unsaid(processes[at]))
+    for place in said_most:
+        process = processes[place]
+        mine = [each for each in known if _on_one_boot(processes[each[0]], process)]
+        if not process.boot_id and process.anchor is None:  # its process file is lost
+            mine = known
+        if len(mine) > 1:
+            raise EnginescopeError(
+                f"process {process.pid} of this trace does not say on which of {len(mine)} machines it ran: its clock "
+                "cannot be related; review each machine's folder by itself"
+            )
+        if mine:
+            mine[0].append(place)
+        else:
+            known.append([place])
+    return [sorted(places) for places in known]
+
+
+def _unsaid(process: ProcessRecord) -> tuple[bool, bool, bool]:
+    return not process.boot_id, process.anchor is None, not process.machine_id
+
+
+def _on_one_boot(one: ProcessRecord, other: ProcessRecord) -> bool:
+    """Whether two processes have the same clock: by their boot, or by when that was where one could not read it.
+
+    Two machines that were copied while they ran have a boot in common, but are two.
+    """
+    if one.machine_id and other.machine_id and one.machine_id != other.machine_id:
+        return False
+    if one.boot_id and other.boot_id:
+        return one.boot_id == other.boot_id
+    if one.anchor is None or other.anchor is None:
+        return one.anchor is other.anchor
+    return abs(one.anchor.ahead_ns - other.anchor.ahead_ns) <= SAME_BOOT_NS
 
 
 def offset(mine: pd.DataFrame, theirs: pd.DataFrame, step_tells: bool = True) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tracing.events.enginephase import read_phases
 from tracing.sites.starting import FILE, START_SITES
+from tracing.timeline.nodes import machines
 from tracing.timeline.spans import Timeline
 
 IMPORT = "import"  # from the making of a process to the moment at which vLLM loads its plugins
@@ -27,7 +28,8 @@ def phases(timeline: Timeline) -> list[ProcessPhase]:
 
     The file of phases does not say which machine's process and clock a line is of.
     """
-    if not (timeline.folder / FILE).exists() or len({process.boot_id for process in timeline.processes}) > 1:
+    moved = any(process.clock_uncertainty_ns is not None for process in timeline.processes)
+    if not (timeline.folder / FILE).exists() or moved or len(machines(timeline.processes)) > 1:
         return []
     names = {site.name for site in START_SITES}
     passed = [

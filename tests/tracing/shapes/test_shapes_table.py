@@ -28,6 +28,7 @@ RIGHT = ShapeVerdict(
     processes={"front end": 1, "core": 1, "worker": 2},
     expected_processes={"front end": 1, "core": 1, "worker": 2},
     recorder_share=0.0001,
+    unshown=(),
     problems=(),
 )
 
@@ -44,19 +45,22 @@ def test_what_has_to_hold() -> None:
     assert not replace(RIGHT, columns_off_ns=1).holds
     assert not replace(RIGHT, negative_hops=1).holds
     assert not replace(RIGHT, token_mismatches=1).holds
+    assert not replace(RIGHT, unshown=("no span of spec.verify",)).holds
     assert not replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2}).holds  # a coordinator, say
 
 
 def test_the_published_table_says_what_its_shapes_are() -> None:
     page = (ROOT / "notes" / "tables" / "shapes.md").read_text()
-    assert page.startswith(table.INTRODUCTION)
-    assert re.findall(r"^- `(.+)`: (.+)\.$", page, re.M) == [(name, shape.meaning) for name, shape in SHAPES.items()]
+    assert re.findall(r"^- `.*", page, re.M) == [table.about_shape(shape) for shape in SHAPES.values()]
     heads, _, *rows = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|"))
     assert tuple(heads) == table.HEADS and [row[0] for row in rows] == list(SHAPES)
     assert {name: " + ".join(map(str, shape.processes.values())) for name, shape in SHAPES.items()} == {
         row[0]: row[1] for row in rows
     }
     assert {row[-1] for row in rows} == {"yes"}
+    forked = re.search(r"^(\d+) of these engines were forked", page, re.M)
+    made_with = page.rstrip(".\n").rpartition("shapes.md` with ")[2]
+    assert page == table.page([tuple(row) for row in rows], int(forked[1]) if forked else 0, made_with)  # all of it
 
 
 def test_a_row_of_the_table() -> None:
@@ -66,6 +70,8 @@ def test_a_row_of_the_table() -> None:
     wrong = replace(RIGHT, columns_off_ns=1500, token_mismatches=2, recorder_share=None)
     misplaced = replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2})
     assert table.cells(misplaced)[0] == "2 + 1 + 2 instead of 1 + 1 + 2" and table.cells(misplaced)[-1] == "no"
+    unseen = replace(RIGHT, unshown=("no span of spec.propose", "no span of spec.verify"))
+    assert table.cells(unseen)[-1] == "no: no span of spec.propose; no span of spec.verify"
     assert table.cells(wrong)[4:] == ("off by 1,500 ns at most; other tokens in 2 runs", "not known", "no")
 
 
@@ -75,8 +81,18 @@ def test_a_shape_that_vllm_refused_is_a_row_with_its_words(tmp_path: Path) -> No
     recorded(tmp_path / "v2-tp2", exit_code=1, machine=machine)
     reason = "ValueError: not here"
     (tmp_path / "v2-tp2-log.txt").write_text(f"(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:9] {reason}\n")
-    (row,) = table.rows(tmp_path, ["v2-tp2", "cpu"])
+    (tmp_path / "tp2").mkdir()
+    (tmp_path / "tp2" / "trace.json").write_text("{")
+    (tmp_path / "quota").mkdir()
+    recorded(tmp_path / "quota", exit_code=1, machine=machine)
+    (tmp_path / "quota-log.txt").write_text("INFO 11-21 03:46:24\nerror: no quota can be set here: no group\nWrote x\n")
+    row, *others = table.rows(tmp_path, ["v2-tp2", "cpu", "tp2", "quota"])
     assert row[:2] == ("v2-tp2", "did not run: ValueError: not here") and len(row) == len(table.HEADS)
+    assert [each[1] for each in others] == [
+        "did not run: it was not recorded",
+        "did not run: it was not recorded",
+        "did not run: no quota can be set here: no group",
+    ]
     page = table.markdown(tmp_path, [row])
     assert "| v2-tp2 | did not run: ValueError: not here |" in page and "with vLLM 0.0.1 on A CPU, 3 cores" in page
 

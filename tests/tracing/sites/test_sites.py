@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.needs import installed_vllm, needs_vllm
-from tracing.sites.check import SiteLookup
+from tracing.sites.check import SiteLookup, look_up
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_TARGET, SITES
 from tracing.sites.site import Kind, Site
 from tracing.source.definitions import DefinitionKind, Place
@@ -58,6 +58,43 @@ def test_installed_vllm_has_every_site() -> None:
     assert not [line for line in done.stdout.splitlines() if line.endswith(" ")]
 
 
+@needs_vllm
+@pytest.mark.parametrize(
+    ("site", "classes"),
+    [
+        ("graph.run", ["ModelCudaGraphManager.run_fullgraph", "CudaGraphManager.run_pw_graph", "UBatchRunner.run"]),
+        ("runner.forward", ["GPUModelRunner._model_forward"]),
+        ("graph.dispatch", ["GPUModelRunner._determine_batch_execution_and_padding"]),
+        ("encoder.run", ["GPUModelRunner._execute_mm_encoder", "EncoderRunner.execute_mm_encoder"]),
+        ("spec.verify", ["RejectionSampler.forward", "RejectionSampler.__call__"]),
+        ("pipeline.wait", ["AsyncIntermediateTensors.wait_for_comm", "PPHandler.receive"]),
+    ],
+)
+def test_both_runners_functions_of_a_site_that_is_not_required_are_there(site: str, classes: list[str]) -> None:
+    """Not required since an engine has one runner: that the installed vLLM has both is held to here."""
+    [found] = look_up([each for each in SITES if each.name == site], installed_vllm())
+    assert [target.partition(":")[2] for target in found.site.targets] == classes and found.missing == ()
+
+
+@needs_vllm
+def test_what_the_installed_vllm_lacks() -> None:
+    """Names of other versions, and what a class of it has from its parent."""
+    if installed_vllm().version != "0.32.0":
+        pytest.skip("of another version other functions are absent")
+    absent = [missing.target for one in look_up(SITES, installed_vllm()) for missing in one.missing]
+    assert [target.partition(":")[2] for target in absent] == [
+        "OfflineInferenceMixin._preprocess_cmpl_one",
+        "AutoRegressiveSpeculator.propose",
+        "PlainDraftModelSpeculator.propose",
+        "ExampleConnector.get_finished",
+        "NixlPullConnector.wait_for_save",
+        "NixlPullConnector.get_finished",
+        "NixlPushConnector.wait_for_save",
+        "NixlPushConnector.get_finished",
+        "NixlBaseConnector.start_load_kv",
+    ]
+
+
 def test_names_are_unique() -> None:
     assert len({site.name for site in ALL_SITES}) == len(ALL_SITES) == len(CODES)
 
@@ -91,7 +128,7 @@ def test_a_renamed_function(copied: Path) -> None:
     assert f"1 of {len(SITES)} sites do not fit vLLM {installed_vllm().version}: scheduler.preempt" in error
 
 
-def test_every_alternative_is_named(copied: Path) -> None:
+def test_every_function_of_a_required_site_is_needed(copied: Path) -> None:
     for file in ("multiproc_executor.py", "uniproc_executor.py"):
         replace(copied / "vllm/v1/executor" / file, "def sample_tokens(", "def sample_all_tokens(")
     done = run("--vllm", str(copied / "vllm"))
@@ -99,7 +136,34 @@ def test_every_alternative_is_named(copied: Path) -> None:
     assert "nearest: MultiprocExecutor.sample_all_tokens" in done.stderr
     assert "nearest: UniProcExecutor.sample_all_tokens" in done.stderr
     replace(copied / "vllm/v1/executor/uniproc_executor.py", "def sample_all_tokens(", "def sample_tokens(")
-    assert run("--vllm", str(copied)).returncode == 0  # one of them is enough
+    done = run("--vllm", str(copied))
+    assert done.returncode == 1  # the other executor's does not stand for it
+    assert done.stderr.startswith(
+        "executor.sample: vllm.v1.executor.multiproc_executor:MultiprocExecutor.sample_tokens"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "site"),
+    [
+        ("v1/worker/gpu/model_runner.py", "prepare_attn", "runner.attention"),  # Model Runner V2's
+        ("v1/worker/gpu_model_runner.py", "_build_attention_metadata", "runner.attention"),
+        ("v1/worker/gpu/async_utils.py", "get_output", "device.wait"),
+    ],
+)
+def test_one_runners_half_does_not_stand_for_the_others(copied: Path, file: str, name: str, site: str) -> None:
+    replace(copied / "vllm" / file, f"def {name}(", f"def {name}_of_late(")
+    done = run("--vllm", str(copied))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: 1 of {len(SITES)} sites do not fit vLLM")
+    assert f"{site}: " in done.stderr and f"{name}_of_late" in done.stderr
+
+
+def test_what_is_absent_of_a_site_is_named_where_asked(copied: Path) -> None:
+    replace(copied / "vllm/v1/worker/gpu/cudagraph_utils.py", "def run_fullgraph(", "def run_whole_graph(")
+    absent = "absent: vllm.v1.worker.gpu.cudagraph_utils:ModelCudaGraphManager.run_fullgraph"
+    assert absent not in run("--vllm", str(copied)).stdout
+    assert absent in run("--vllm", str(copied), "--absent").stdout
 
 
 def test_a_module_that_moved(copied: Path) -> None:

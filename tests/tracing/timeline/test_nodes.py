@@ -15,6 +15,8 @@ from tracing import timeline
 from tracing.breakdown import findings
 from tracing.breakdown.requests import budget
 from tracing.events import layout
+from tracing.events.processfile import ClockAnchor, ProcessRecord
+from tracing.timeline.nodes import machines
 
 LATE = 7_000_000_000  # another machine was started earlier by so much
 US = 1_000
@@ -88,3 +90,38 @@ def test_two_machines_may_have_a_process_id_in_common(tmp_path: Path) -> None:
     spans = timeline.read(tmp_path).spans
     assert spans["pid"].nunique() == 2
     assert spans["site"].tolist() == ["client.send", "core.receive", "core.encode", "client.receive"]
+
+
+SECOND = 1_000_000_000
+
+
+def said(pid: int, machine: str = "", boot: str = "", booted_s: int = 0) -> ProcessRecord:
+    """A process that reads its clocks an hour after its machine was booted."""
+    anchor = ClockAnchor(3600 * SECOND, (booted_s + 3600) * SECOND, 1)
+    return ProcessRecord(pid, machine_id=machine, boot_id=boot, anchor=anchor)
+
+
+def test_machines_that_were_copied_while_they_ran_are_two() -> None:
+    assert machines([said(1, "m", "a"), said(2, "n", "a"), said(3, "m", "a")]) == [[0, 2], [1]]
+    assert machines([said(1, "", "a"), said(2, "n", "a")]) == [[0, 1]]  # a container without an id of its own
+
+
+def test_processes_that_cannot_read_their_boot_are_told_apart_by_when_it_was() -> None:
+    assert machines([said(1), said(2, booted_s=1), said(3, booted_s=90)]) == [[0, 1], [2]]
+    assert machines([said(1, booted_s=90), said(2, boot="a"), said(3, boot="b", booted_s=90)]) == [[1], [0, 2]]
+
+
+def test_two_machines_that_cannot_read_their_ids_are_not_one(tmp_path: Path) -> None:
+    """Their clocks differ by a minute: nothing went both ways, so they cannot be related."""
+    for pid, role, site, ahead_ns in ((10, "front end", "client.send", 0), (11, "core", "core.receive", 60 * SECOND)):
+        anchor = {"monotonic_ns": 0, "wall_ns": ahead_ns, "uncertainty_ns": 1}
+        TraceWriter(tmp_path, pid, [role]).span(site, 10, 20, "a-1").close(anchor=anchor)
+    with pytest.raises(EnginescopeError, match="ran on several machines"):
+        timeline.read(tmp_path)
+
+
+def test_a_process_whose_file_is_lost_ran_on_the_only_machine_or_is_refused() -> None:
+    lost = ProcessRecord(3, is_lost=True)
+    assert machines([said(1, boot="a"), lost]) == [[0, 1]]
+    with pytest.raises(EnginescopeError, match="process 3 of this trace does not say on which of 2 machines it ran"):
+        machines([said(1, boot="a"), said(2, boot="b"), lost])

@@ -7,9 +7,11 @@ import contextlib
 import gc
 import importlib
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tracing.shapes import quota
 from tracing.shapes.engine import feature
 from tracing.shapes.engine.model import model_of
 from tracing.shapes.hindrance import busy_neighbours
@@ -57,7 +59,8 @@ def import_engine() -> None:
 
 def hold(shape: Shape) -> None:
     """Start the shape's engine, talk to it, and end it."""
-    with tempfile.TemporaryDirectory(prefix="enginescope-shape-") as scratch:
+    of_its_own = quota.own_group() if shape.quota else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory(prefix="enginescope-shape-") as scratch, of_its_own:
         if shape.front_end == "batch":
             run_batches(shape, Path(scratch))
         else:
@@ -88,7 +91,7 @@ async def run_streams(shape: Shape, scratch: Path) -> None:
     adapter = feature.lora_request(model_of(shape), scratch) if shape.files == "LoRA" else None
     try:
         await stream(engine, shape, 0, adapter)
-        with busy_neighbours() if shape.busy_neighbours else contextlib.nullcontext():
+        with hindrance(shape):
             waves = (stream(engine, shape, number, adapter) for number in range(1, 2 * WAVE + 1))
             counts = await asyncio.gather(*waves)
         outputs = "vectors" if shape.kind == "vector" else "tokens"
@@ -97,6 +100,13 @@ async def run_streams(shape: Shape, scratch: Path) -> None:
         engine.shutdown()
         del engine
         gc.collect()  # while its modules are still there: vLLM's destructor needs them
+
+
+def hindrance(shape: Shape) -> AbstractContextManager[None]:
+    """What holds the engine up while it has traffic."""
+    if shape.quota:
+        return quota.limit(shape.quota)
+    return busy_neighbours() if shape.busy_neighbours else contextlib.nullcontext()
 
 
 async def stream(engine: Any, shape: Shape, number: int, adapter: Any) -> int:

@@ -36,7 +36,7 @@ class ShapeTraces:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> ShapeTraces:
     """The shapes that fit into the tests, recorded by the command that makes the table of all."""
     folder = tmp_path_factory.mktemp("shapes")
-    command = [sys.executable, "-m", "tracing.shapes", "--out", str(folder), *SHAPES]
+    command = [sys.executable, "-m", "tracing.shapes", "--forked", "--out", str(folder), *SHAPES]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * LIMIT_S)
     assert ended.returncode in (0, 3), ended.stderr[-3000:]
     logs = {path.name: path.read_text(errors="replace")[-1000:] for path in folder.glob("*-log.txt")}

@@ -52,6 +52,11 @@ def test_a_steps_columns_add_up_to_its_length(shapes: ShapeTraces, name: str) ->
 
 
 @every_shape
+def test_what_the_shape_is_there_to_show_is_seen(shapes: ShapeTraces, name: str) -> None:
+    assert shapes.verdict(name).unshown == ()
+
+
+@every_shape
 def test_no_message_arrives_before_it_is_sent(shapes: ShapeTraces, name: str) -> None:
     assert shapes.verdict(name).negative_hops == 0
 
