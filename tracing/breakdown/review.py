@@ -74,6 +74,7 @@ class StepKind:
     execute_median_ns: int = field(metadata=column("the rest of what the worker does", "ns"))
     wait_gpu_median_ns: int = field(metadata=column("waiting for the device", "ns"))
     wait_ranks_median_ns: int = field(metadata=column("waiting in collectives for ranks that come later", "ns"))
+    wait_pipeline_median_ns: int = field(metadata=column("waiting for the pipeline stage before", "ns"))
     reply_median_ns: int = field(metadata=column("serializing and sending the result to the core", "ns"))
     wait_worker_median_ns: int = field(
         metadata=column("the core waits, and the worker does not run yet or no more", "ns")
