@@ -131,6 +131,6 @@ def test_the_only_workers_of_two_cores_are_not_compared(tmp_path: Path) -> None:
         core.close()
         worker.close()
     review = findings.analyze(timeline.read(tmp_path)).review
-    assert [row[:2] + row[6:7] for row in steptables.worker_rows(review)] == [[12, 11, "n/a"], [22, 21, "n/a"]]
+    assert [row[:2] + row[6:7] for row in steptables.worker_table(review)[1]] == [[12, 11, "n/a"], [22, 21, "n/a"]]
     assert steptables.straggler(review.workers) == ""
     assert "slowest worker" not in steptables.sentences(review)
