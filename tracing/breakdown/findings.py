@@ -108,7 +108,7 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
     machine = machine_samples(index)
-    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples)
+    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples, machine.cores)
     times = latencies.request_times(index, flows)
     frames = _Frames(steps, hop_frame, budgets, times, machine)
     return Findings(timeline, index, flows, *frames, (), window, _review(index, window, frames))
