@@ -108,7 +108,7 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
     machine = machine_samples(index)
-    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples)
+    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples, machine.cores)
     times = latencies.request_times(index, flows)
     frames = _Frames(steps, hop_frame, budgets, times, machine)
     return Findings(timeline, index, flows, *frames, (), window, _review(index, window, frames))
@@ -118,7 +118,8 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
     """The review of a window, without what other watchers than torch's profiler saw."""
     timeline, (steps, hop_frame, budgets, times, machine) = index.timeline, frames
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
-    workers = stepkinds.workers_by_kind(index, steps, hop_frame, machine)
+    launches = on_device(timeline)  # of workers that go on after one nothing is idle when they are
+    workers = {} if launches else stepkinds.workers_by_kind(index, steps, hop_frame, machine)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     (ledger, unread), admitted = ledger_rows(timeline, trace), admissions(timeline)
     victims, started = prefixcache.preemptions(timeline, steps, admitted), starts(timeline)
@@ -132,14 +133,14 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, flows),
-        steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
+        steps=stepkinds.summary(steps, stepkinds.idle_by_kind(workers)),
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
         graphs=graphs.graph_use(timeline, steps),
         prefix_cache=prefixcache.prefix_cache(timeline, steps, admitted, victims),
         preemptions=prefixcache.costliest(victims),
         devices=stepkinds.devices(index, steps, hop_frame, machine),
-        workers=stepkinds.worker_uses(timeline, steps, workers),
+        workers=stepkinds.worker_uses(index, steps, workers),
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, machine),
         slow_requests=slow.slow_requests(budgets),

@@ -74,6 +74,7 @@ class StepKind:
     execute_median_ns: int = field(metadata=column("the rest of what the worker does", "ns"))
     wait_gpu_median_ns: int = field(metadata=column("waiting for the device", "ns"))
     wait_ranks_median_ns: int = field(metadata=column("waiting in collectives for ranks that come later", "ns"))
+    wait_pipeline_median_ns: int = field(metadata=column("waiting for the pipeline stage before", "ns"))
     reply_median_ns: int = field(metadata=column("serializing and sending the result to the core", "ns"))
     wait_worker_median_ns: int = field(
         metadata=column("the core waits, and the worker does not run yet or no more", "ns")
@@ -94,7 +95,9 @@ class StepKind:
         metadata=column("by how much the own work of the slowest worker exceeds that of the fastest", "ns")
     )
     worker_idle_share: float | None = field(
-        metadata=column("of the time to the next step, in which the worker did nothing; null: there is none", "1")
+        metadata=column(
+            "of the time to the next step, in which the worker did nothing; null: not known, as on a device", "1"
+        )
     )
     core_while_idle: dict[str, float] = field(
         metadata=column("what the core did then: the five largest stages, each as a share of the same time", "1")
@@ -120,7 +123,7 @@ class WorkerUse:
         metadata=column("the share of its core's steps in which its own work was the longest", "1")
     )
     idle_share: float | None = field(
-        metadata=column("of the time to the next step, in which it ran nothing; null: there is none", "1")
+        metadata=column("of the time to the next step, in which it ran nothing; null: not known, as on a device", "1")
     )
 
 

@@ -13,6 +13,7 @@ from probes.console import us
 from tracing.breakdown.review import SlowRequests, SlowStep
 from tracing.breakdown.starvation import MachineSamples, queued_in_steps
 from tracing.events.contention import THROTTLED
+from tracing.timeline.intervals import edges
 from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.steps.anatomy import scheduled_tokens, working
 from tracing.timeline.steps.phases import PHASES, title
@@ -21,7 +22,7 @@ from tracing.timeline.steps.workers import core_of
 MOST = 10
 SLOW = 0.05  # of the requests, from which the longest are called slow, where that is more than ten
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
-QUEUED_PART = 0.5  # the same for time in the run queue
+QUEUED_PART = 0.5  # of a step's excess, from which time in the run queue is, or what the hypervisor took
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
@@ -36,7 +37,8 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, machine: MachineSamples)
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["queued_ns"] = queued_in_steps(machine, real, core_of(timeline))
-    real["throttled_ns"] = machine.samples.between(THROTTLED, real["start_ns"].to_numpy(), real["end_ns"].to_numpy())
+    start, end = edges(real)
+    real["throttled_ns"], real["stolen_ns"] = machine.samples.between(THROTTLED, start, end), machine.stolen(start, end)
     real["tokens"] = scheduled_tokens(real)
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
     medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
@@ -62,6 +64,8 @@ def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launc
         return f"garbage collection: {us(row['gc_ns'])}"
     if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
         return busy(row["queued_ns"], over_quota=row["throttled_ns"] > QUEUED_PART * row["queued_ns"])
+    if row["stolen_ns"] > QUEUED_PART * max(excess, 0) and row["stolen_ns"] > 1e6:
+        return f"the hypervisor took {us(row['stolen_ns'])} of a core on the mean (steal)"
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
     if first:

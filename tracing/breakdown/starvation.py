@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 
 from probes.columns import column
-from tracing.breakdown.requests.piece import RUN_QUEUE
+from tracing.breakdown.requests.piece import QUOTA, RUN_QUEUE, STOLEN
 from tracing.events.contention import STEAL, THREAD, THROTTLED
 from tracing.events.tracefile import read_trace
 from tracing.timeline import contention
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
-from tracing.timeline.intervals import Pieces
+from tracing.timeline.intervals import Ints, Pieces
 from tracing.timeline.spans import Timeline
 
-QUOTA, STOLEN = "CPU quota (estimate)", "steal (estimate)"  # beside the run queue
 TELLING = 0.05  # of the time with traffic, from which a warning names it
 
 
@@ -85,9 +84,13 @@ class MachineSamples:
         start, end = pieces
         queued = self.samples.queued(self.threads(processes), start, end)
         over_quota = np.minimum(queued, self.samples.between(THROTTLED, start, end))
-        stolen = np.minimum(end - start - queued, self.samples.between(STEAL, start, end) / self.cores)
+        stolen = np.minimum(end - start - queued, self.stolen(start, end))
         sums = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
         return {name: int(ns.sum()) for name, ns in sums.items()}
+
+    def stolen(self, start: Ints, end: Ints) -> np.ndarray:
+        """Nanoseconds of each interval that the hypervisor took of a core on the mean."""
+        return self.samples.between(STEAL, start, end) / self.cores
 
     def threads(self, processes: set[int]) -> list[tuple[int, int]]:
         """The main threads of some cores and workers."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
@@ -13,10 +11,9 @@ from tracing.breakdown.review import StepKind, WorkerUse
 from tracing.breakdown.starvation import MachineSamples
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import Pieces, union
-from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.anatomy import batch_sizes, by_kind, scheduled_tokens
 from tracing.timeline.steps.phases import PHASES
-from tracing.timeline.steps.workers import busy, core_of, of_core, runs
+from tracing.timeline.steps.workers import busy, of_core, runs
 
 MOST_IDLE = 5
 COLUMNS = (*PHASES, "unexplained", "output", "worker_spread")
@@ -75,18 +72,21 @@ def idle_by_kind(uses: dict[int, list[GpuDevice]]) -> dict[str, GpuDevice]:
     return kinds
 
 
-def worker_uses(timeline: Timeline, steps: pd.DataFrame, uses: dict[int, list[GpuDevice]]) -> tuple[WorkerUse, ...]:
-    """A row a worker: how long it ran in the median step, how often it was the slowest, and its idle share."""
-    cores = core_of(timeline)
-    run = runs(timeline, steps, cores)
-    return tuple(_worker(worker, cores[worker], run, steps, whole) for worker, whole in _whole(uses))
+def worker_uses(index: Index, steps: pd.DataFrame, uses: dict[int, list[GpuDevice]]) -> tuple[WorkerUse, ...]:
+    """A row a worker: how long it ran in the median step, how often it was the slowest, and its idle share.
+
+    `uses` is `workers_by_kind`; empty on a device, where no worker's idle share is known.
+    """
+    run, cores = runs(index.timeline, steps, index.cores), sorted(set(steps["pid"].tolist()))
+    whole = {worker: use for worker, of_worker in uses.items() for use in of_worker if use.kind == ALL}
+    return tuple(
+        _worker(worker, core, run, steps, whole.get(worker))
+        for core in cores
+        for worker in of_core(index.timeline, core, index.cores)
+    )
 
 
-def _whole(uses: dict[int, list[GpuDevice]]) -> Iterator[tuple[int, GpuDevice]]:
-    return ((worker, use) for worker, of_worker in uses.items() for use in of_worker if use.kind == ALL)
-
-
-def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whole: GpuDevice) -> WorkerUse:
+def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whole: GpuDevice | None) -> WorkerUse:
     mine = run[run["worker"] == worker]
     of_core = steps["worker"][(steps["pid"] == core) & (steps["worker"] >= 0)]
     return WorkerUse(
@@ -97,7 +97,7 @@ def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whol
         own_median_ns=_median(mine["own_ns"]),
         others_median_ns=_median(mine["others_ns"]),
         slowest_share=float((of_core == worker).mean()) if len(of_core) else 0.0,
-        idle_share=whole.idle_ns / whole.window_ns if whole.window_ns else None,
+        idle_share=whole.idle_ns / whole.window_ns if whole and whole.window_ns else None,
     )
 
 

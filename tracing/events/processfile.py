@@ -50,7 +50,7 @@ class ProcessRecord:
     """What a process said of itself, and below that what its reader found out. Times are ns of CLOCK_MONOTONIC.
 
     `serves` are its roles, `sites` what the numbers in its spans mean, `threads` names by the operating system's
-    numbers, `modes` vLLM's version and what was on, `device` what it has that is timed by events. Its records are whole
+    numbers, `modes` vLLM's version and what was on, `device` what it launches on, timed or not. Its records are whole
     from `first_ns` on (0: always).
     """
 

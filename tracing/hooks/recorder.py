@@ -84,7 +84,7 @@ def _open(serves: list[str]) -> None:
         started_ns=time.monotonic_ns(),
         stopped_ns=None,
         dropped=0,
-        device=None,  # what it has that is timed by events: cuda or pretend
+        device=None,  # what it launches on: cuda, xpu or pretend
         error=None,
     )
     say()

@@ -14,7 +14,8 @@ from tracing.breakdown.changes import CHANGE_COLUMNS, Budget, StageChange, block
 from tracing.breakdown.findings import Findings
 from tracing.page.tables import changes as tables
 from tracing.page.tables.changes import ChangeWords
-from tracing.timeline.steps.phases import NAMES
+from tracing.timeline.spans import on_device
+from tracing.timeline.steps.phases import NAMES, title
 
 WORDS = ChangeWords(
     sentence=lambda part: f"A {part} takes",
@@ -67,8 +68,9 @@ def request_blocks(findings: Findings) -> list[Budget]:
 
 
 def decode_steps(findings: Findings) -> list[Budget]:
-    """The nanoseconds by phase of each step that only decodes, in order."""
+    """The nanoseconds by phase of each step that only decodes, in order; a launch is another phase than the work."""
     steps = findings.steps[findings.steps["kind"] == "decode"].sort_values("start_ns")
-    names = (*NAMES, "unexplained")
-    rows = steps[[f"{name}_ns" for name in names]].to_numpy(dtype=float).tolist()
+    phases, launches = (*NAMES, "unexplained"), on_device(findings.timeline)
+    names = [title(phase, launches) for phase in phases]
+    rows = steps[[f"{phase}_ns" for phase in phases]].to_numpy(dtype=float).tolist()
     return [dict(zip(names, row, strict=True)) for row in rows]

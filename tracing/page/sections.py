@@ -19,6 +19,7 @@ from tracing.page.drawings.lanes import Bar, Lane
 from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
 from tracing.page.tables.requesttable import request_table
 from tracing.timeline.requests import Flow
+from tracing.timeline.spans import on_device
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 ZOOM = 64  # times that a reader may zoom into a drawing and still see all of its longest spans
@@ -111,7 +112,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
         ),
         *(_requests(findings) if findings.flows else []),
         *drawings(findings),
-        ("What a step is made of", steptables.sentences(review), _steps(review)),
+        ("What a step is made of", steptables.sentences(review), _steps(findings)),
         *_slow_steps(review),
         *queue.sections(review),
         *prefixcache.sections(review),
@@ -155,14 +156,15 @@ def _slow_steps(review: Review) -> list[tuple[str, str, str]]:
     return [("Slowest steps", sentence, html.table(columns, slow, text=(columns.index("kind"), len(columns) - 1)))]
 
 
-def _steps(review: Review) -> str:
-    columns, rows = steptables.step_table(review.steps, bool(review.devices))
+def _steps(findings: Findings) -> str:
+    review = findings.review
+    columns, rows = steptables.step_table(review.steps, on_device(findings.timeline))
     turned = [list(row) for row in zip(columns[1:], *(row[1:] for row in rows), strict=True)]
     parts = [html.table([columns[0], *(str(row[0]) for row in rows)], turned)]
     if idle := steptables.idle_rows(review.steps):
         parts.append(html.table(steptables.IDLE, idle, text=(0, 2)))
     if len(review.workers) > 1:
-        parts.append(html.table(steptables.WORKERS, steptables.worker_rows(review)))
+        parts.append(html.table(*steptables.worker_table(review)))
         parts.append(f"<p>{escape_html(steptables.straggler(review.workers))}</p>")
     parts += [f"<p>{escape_html(watchers.sentence(device))}</p>" for device in review.devices]
     return "".join(parts)

@@ -8,24 +8,25 @@ from probes.console import percent, show_text, table
 from tracing.breakdown.findings import Findings
 from tracing.page import sections
 from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
+from tracing.timeline.spans import on_device
 
 MOST_STEPS = 5
 
 
 def show(findings: Findings, out: Console) -> None:
     """The review on a terminal."""
-    review = findings.review
+    review, launches = findings.review, on_device(findings.timeline)
     _head(findings, out)
     table(out, "how long requests took", firstscreen.LATENCIES, firstscreen.latency_rows(review.latencies))
     table(out, "load", firstscreen.LOAD, firstscreen.load_rows(review.load), (3,))
     large = [[*row[:-1], percent(row[-1])] for row in sections.budget_rows(review) if sections.is_large(row)]
     table(out, "where a request's time goes", sections.BUDGET, large)
     table(out, "slow requests", sections.SLOW_REQUESTS, sections.slow_request_rows(review), (3,))
-    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, bool(review.devices)))
+    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, launches))
     if steptables.overlapping(review.steps):
         show_text(out, steptables.OVERLAP, "dim")
     if len(review.workers) > 1:
-        table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
+        table(out, "workers", *steptables.worker_table(review))
         if sentence := steptables.straggler(review.workers):
             show_text(out, sentence)
     for device in review.devices:

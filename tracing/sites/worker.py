@@ -80,9 +80,22 @@ WORKER: tuple[Site, ...] = (
             f"{RUNNER_V1}._to_list",
             f"{RUNNER_V1}._get_draft_token_ids_cpu",
             f"{RUNNER_V1}._get_valid_sampled_token_count",
+            f"{RUNNER_V1}._sync_device",
         ),
         share="wait",
+        # `torch.Event` is written in C and takes no hook: what waits for one has to be a target.
         also=("torch.cuda.streams:Event.synchronize", "torch.cuda.streams:Stream.synchronize"),
+    ),
+    # Without async scheduling the drafts' verdict is copied off the device here, and all of the step is waited for; the
+    # lists that are made of it after that are of the wait too, as in the functions above.
+    Site(
+        "device.parse",
+        "wait: GPU",
+        "worker",
+        ("vllm.v1.sample.rejection_sampler:RejectionSampler.parse_output",),
+        kind="static",
+        share="wait",
+        required=False,
     ),
     Site("worker.dummy", "dummy batch", "worker", (f"{_WORKER}.execute_dummy_batch",)),
 )

@@ -6,20 +6,25 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from probes.machine import fingerprint
 from tests.house.test_help import ROOT
 from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
-from tracing import timeline
+from tracing import demo, timeline
 from tracing.shapes import table
+from tracing.shapes.engine import conversation
 from tracing.shapes.shape import SHAPES
-from tracing.shapes.verdict import ShapeVerdict, token_mismatches
+from tracing.shapes.verdict import DEMONSTRATION_TOKENS, PARTS, ShapeVerdict, columns_off, token_mismatches
+from tracing.timeline.steps.phases import NAMES
 
 RIGHT = ShapeVerdict(
     requests=13,
     whole=13,
     unexplained_share=0.002,
     unexplained_ns_per_token=12_000.0,
+    tokens=32.0,
     steps=70,
     step_unexplained_share=0.004,
     columns_off_ns=0,
@@ -40,13 +45,29 @@ def test_what_has_to_hold() -> None:
     assert not replace(RIGHT, unexplained_ns_per_token=60_000.0).holds
     assert replace(RIGHT, unexplained_ns_per_token=None, unexplained_share=0.009).holds  # a vector in place of tokens
     assert not replace(RIGHT, unexplained_ns_per_token=None, unexplained_share=0.01).holds
-    assert replace(RIGHT, unexplained_share=0.02).holds  # short requests: few microseconds are a large share
+    assert not replace(RIGHT, unexplained_share=0.01).holds  # as long as the demonstration's
+    assert replace(RIGHT, tokens=1.0, unexplained_share=0.02).holds  # short: few microseconds are a large share
+    assert not replace(RIGHT, tokens=1.0, unexplained_ns_per_token=60_000.0).holds
     assert not replace(RIGHT, step_unexplained_share=0.04).holds
     assert not replace(RIGHT, columns_off_ns=1).holds
     assert not replace(RIGHT, negative_hops=1).holds
     assert not replace(RIGHT, token_mismatches=1).holds
     assert not replace(RIGHT, unshown=("no span of spec.verify",)).holds
     assert not replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2}).holds  # a coordinator, say
+
+
+def test_the_share_is_judged_from_the_demonstrations_length_on() -> None:
+    assert demo.TOKENS == conversation.TOKENS == DEMONSTRATION_TOKENS
+
+
+def test_time_that_counts_twice_does_not_add_up() -> None:
+    """What is unexplained is the rest of the length: below 0 where an instant is in two columns."""
+    steps = pd.DataFrame(0, index=range(2), columns=["start_ns", "end_ns", *PARTS])
+    steps["end_ns"], steps["schedule_ns"], steps["model_ns"] = 100, 40, 50
+    steps["unexplained_ns"] = steps["end_ns"] - steps[[f"{name}_ns" for name in NAMES]].sum(axis=1)
+    assert columns_off(steps) == 0
+    steps.loc[1, ["model_ns", "unexplained_ns"]] = 90, -30
+    assert columns_off(steps) == 30
 
 
 def test_the_published_table_says_what_its_shapes_are() -> None:

@@ -113,6 +113,12 @@ def test_imports_nothing_of_vllm() -> None:
     assert done.stdout.splitlines()[-1] == "set() set()", done.stderr
 
 
+def test_what_waits_for_the_device_has_a_site() -> None:
+    """The copy of a verdict on drafts without async scheduling; of prompt logprobs, and of vectors; of tokens."""
+    waits = {target.partition(":")[2] for site in SITES if site.stage == "wait: GPU" for target in site.targets}
+    assert {"RejectionSampler.parse_output", "GPUModelRunner._sync_device", "GPUModelRunner._to_list"} < waits
+
+
 # --- the command on trees that differ ---
 
 

@@ -6,32 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tracing.timeline.stepcolumns import divided, phases_of
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
 from tracing.page.tables import steptables, watchers
-from tracing.timeline.steps.anatomy import anatomy
-from tracing.timeline.steps.phases import PHASES
-
-COLUMNS = [f"{phase}_ns" for phase in PHASES]
-
-
-def divided(folder: Path) -> pd.DataFrame:
-    """The steps of a folder, after a look at whether their columns add up."""
-    steps = anatomy(timeline.read(folder))
-    lengths = steps["end_ns"] - steps["start_ns"]
-    assert (steps[[*COLUMNS, "unexplained_ns"]].sum(axis=1) == lengths).all()
-    assert (steps[[*COLUMNS, "unexplained_ns"]] >= 0).all(axis=None)
-    return steps
-
-
-def phases_of(steps: pd.DataFrame, step: int) -> dict[str, int]:
-    row = steps.iloc[step]
-    return {name: int(row[f"{name}_ns"]) for name in (*PHASES, "unexplained") if row[f"{name}_ns"]}
+from tracing.sites.engine import SITES as SITE_TABLE
+from tracing.timeline.steps.phases import NAMES, phase_of
 
 
 def test_a_worker_inside_the_core_has_its_time_for_itself(tmp_path: Path) -> None:
@@ -101,109 +85,10 @@ def test_a_step_stands_behind_an_earlier_one(tmp_path: Path) -> None:
     assert "period" in steptables.step_table(review.steps)[0] and "latency of a step" in steptables.sentences(review)
 
 
-def test_of_several_workers_the_columns_are_the_slowest_ones(tmp_path: Path) -> None:
-    core = TraceWriter(tmp_path, 11, ["core"])
-    one, two = (TraceWriter(tmp_path, pid, ["worker"], parent=11) for pid in (12, 13))
-    for step in range(3):
-        at = 1000 * step
-        core.counts(step, {"decode_requests": 1}).span("scheduler.schedule", at, at + 100, step=step)
-        core.span("executor.wait", at + 100, at + 900, step=step).span(
-            "scheduler.update", at + 900, at + 1000, step=step
-        )
-        one.span("worker.execute", at + 200, at + 500, step=step).span("runner.forward", at + 300, at + 500, step=step)
-        two.span("worker.execute", at + 200, at + 800, step=step).span("runner.prepare", at + 250, at + 750, step=step)
-    for writer in (core, one, two):
-        writer.close()
-    steps = divided(tmp_path)
-    assert phases_of(steps, 0) == {"schedule": 100, "prepare": 500, "execute": 100, "wait_worker": 200, "update": 100}
-    assert steps["worker"].tolist() == [13] * 3 and steps["worker_spread_ns"].tolist() == [300] * 3
-    workers = findings.analyze(timeline.read(tmp_path)).review.workers
-    assert [(worker.worker_pid, worker.slowest_share, worker.idle_share) for worker in workers] == [
-        (12, 0.0, 0.7),
-        (13, 1.0, 0.4),
-    ]
-    assert steptables.straggler(workers) == (
-        "straggler: worker 13 was the slowest in 100% of the steps: 0.6 µs of its own work at the median, the fastest "
-        "0.3 µs, which waited 0.0 µs for other ranks"
-    )
-
-
-def two_ranks(folder: Path, last: int, steps: int = 3, collectives: int = 2) -> None:
-    """Two ranks whose runs are equally long: the second comes to each collective `last` later than the first."""
-    core = TraceWriter(folder, 11, ["core"])
-    ranks = {0: TraceWriter(folder, 12, ["worker"], parent=11), last: TraceWriter(folder, 13, ["worker"], parent=11)}
-    for step in range(steps):
-        at = 10_000 * step
-        core.counts(step, {"decode_requests": 1}).span("scheduler.schedule", at, at + 100, step=step)
-        core.span("executor.wait", at + 100, at + 5100, step=step)
-        core.span("scheduler.update", at + 5100, at + 5200, step=step)
-        for late, rank in ranks.items():
-            rank.span("worker.execute", at + 100, at + 5100, step=step)
-            rank.span("runner.forward", at + 100, at + 5100, step=step)
-            for number in range(collectives):
-                together = at + 2000 * (number + 1)
-                rank.span("collective", together - 1000 + late, together + 200, step=step, value=0, extra=1)
-    for writer in (core, *ranks.values()):
-        writer.close()
-
-
-def test_a_rank_that_waits_in_a_collective_does_not_work(tmp_path: Path) -> None:
-    """The ranks run for as long as each other, and only what they do outside of collectives tells which one is slow."""
-    two_ranks(tmp_path, last=800)
-    steps = divided(tmp_path)
-    assert steps["worker"].tolist() == [13] * 3
-    assert phases_of(steps, 0) == {"schedule": 100, "model": 5000 - 2 * 400, "collective": 2 * 400, "update": 100}
-    fast, slow = findings.analyze(timeline.read(tmp_path)).review.workers
-    assert (fast.run_median_ns, fast.own_median_ns, fast.others_median_ns) == (5000, 5000 - 2 * 1200, 2 * 800)
-    assert (slow.run_median_ns, slow.own_median_ns, slow.others_median_ns) == (5000, 5000 - 2 * 400, 0)
-    assert steptables.straggler([fast, slow]) == (
-        "straggler: worker 13 was the slowest in 100% of the steps: 4.2 µs of its own work at the median, the fastest "
-        "2.6 µs, which waited 1.6 µs for other ranks"
-    )
-
-
-def test_ranks_that_come_together_are_no_stragglers(tmp_path: Path) -> None:
-    two_ranks(tmp_path, last=100)
-    assert steptables.straggler(findings.analyze(timeline.read(tmp_path)).review.workers) == (
-        "no worker is slower than the others most of the time"
-    )
-
-
-def test_a_collective_is_divided_at_the_call_of_the_last_rank(tmp_path: Path) -> None:
-    two_ranks(tmp_path, last=300, steps=1, collectives=1)
-    spans = timeline.read(tmp_path).spans.query("site == 'collective'")
-    assert spans[["pid", "stage", "share", "start_ns", "end_ns"]].to_numpy().tolist() == [
-        [12, "wait: other ranks", "wait", 1000, 1300],
-        [12, "collective", "work", 1300, 2200],
-        [13, "collective", "work", 1300, 2200],
-    ]
-
-
-def test_a_collective_whose_counterpart_was_not_recorded_is_not_divided(tmp_path: Path) -> None:
-    """The second rank's recording began in the middle of the step: its only collective is the first one's second."""
-    TraceWriter(tmp_path, 11, ["core"]).counts(0, {}).span("scheduler.schedule", 0, 10, step=0).close()
-    one, two = (TraceWriter(tmp_path, pid, ["worker"], parent=11) for pid in (12, 13))
-    one.span("collective", 100, 200, step=0).span("collective", 300, 400, step=0).close()
-    two.span("collective", 350, 400, step=0).close()
-    spans = timeline.read(tmp_path).spans.query("site == 'collective'")
-    assert spans["stage"].tolist() == ["collective"] * 3 and spans["start_ns"].tolist() == [100, 300, 350]
-
-
-def test_the_only_workers_of_two_cores_are_not_compared(tmp_path: Path) -> None:
-    for core_pid, worker_pid in ((11, 12), (21, 22)):
-        core = TraceWriter(tmp_path, core_pid, ["core"])
-        worker = TraceWriter(tmp_path, worker_pid, ["worker"], parent=core_pid)
-        for step, at in enumerate((0, 1000)):
-            core.counts(step, {}).span("scheduler.schedule", at, at + 100, step=step)
-            core.span("executor.wait", at + 100, at + 900, step=step)
-            core.span("scheduler.update", at + 900, at + 1000, step=step)
-            worker.span("worker.execute", at + 200, at + 500, step=step)
-        core.close()
-        worker.close()
-    review = findings.analyze(timeline.read(tmp_path)).review
-    assert [row[:2] + row[6:7] for row in steptables.worker_rows(review)] == [[12, 11, "n/a"], [22, 21, "n/a"]]
-    assert steptables.straggler(review.workers) == ""
-    assert "slowest worker" not in steptables.sentences(review)
+def test_no_wait_is_shown_as_work() -> None:
+    waits = [site for site in SITE_TABLE if site.share == "wait" and site.role in ("core", "worker")]
+    phases = {site.stage: NAMES[phase_of(site.stage, site.role)] for site in waits}
+    assert not {stage: name for stage, name in phases.items() if not name.startswith("wait_")}
 
 
 def test_a_collection_stops_what_its_process_did(tmp_path: Path) -> None:
@@ -276,7 +161,7 @@ def test_on_a_device_the_workers_stages_are_launches_and_its_device_is_busy(tmp_
     core.close(device="pretend")
     review = findings.analyze(timeline.read(tmp_path)).review
     assert "forward (launch)" in set(timeline.read(tmp_path).spans["stage"])
-    assert "forward (launch)" in steptables.step_table(review.steps, bool(review.devices))[0]
+    assert "forward (launch)" in steptables.step_table(review.steps, on_device=True)[0]
     assert review.steps[0].worker_idle_share is None and review.steps[0].model_median_ns == 80_000
     device = review.devices[0]
     assert (device.window_ns, device.busy_ns, device.busy_least_ns) == (2_000_000, 1_200_000, 1_000_000)

@@ -5,7 +5,8 @@ waits are cut on an axis on which the requests lie one behind the other; where t
 is taken from the one that does not count. So the cost grows with the spans, not with the spans of each step times the
 requests in it.
 
-Time is counted twice where the run queue was sampled: in nanoseconds, and in those that a thread stood in that queue.
+Where the machine was sampled time is counted again for each cause that kept a thread from running: in nanoseconds, and
+in those that a thread stood in the run queue, that the quota kept it there, and that the hypervisor took.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tracing.breakdown.budgets.commonwindows import Ranges, common_windows, in_s
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
-from tracing.events.contention import THREAD
+from tracing.breakdown.requests.piece import LOOP, MACHINE, QUOTA, RUN_QUEUE, STOLEN, UNEXPLAINED, WAIT
+from tracing.events.contention import STEAL, THROTTLED
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import apart, distinct, gaps, overlapping, topmost, union
@@ -32,7 +33,7 @@ from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
 AT_ONCE = 500  # requests
-LAST = [RUN_QUEUE, UNEXPLAINED]  # of the columns
+LAST = [*MACHINE, UNEXPLAINED]  # of the columns
 Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
 
 
@@ -52,6 +53,13 @@ class PartTotals:
             self.by_part[number] = self.by_part.get(number, 0) + total
 
 
+class Lost(NamedTuple):
+    """What one cause took of some requests: by part, and in all, whatever explains it."""
+
+    totals: PartTotals
+    whole: Rows
+
+
 class Scene(NamedTuple):
     """The requests of one channel: what each sees of the axis when, what is on top of its own, and where it lies on the
     axis of requests (`shift` is what to add to its times)."""
@@ -62,7 +70,7 @@ class Scene(NamedTuple):
     shift: Rows
 
 
-def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFrame:
+def account(index: Index, flows: list[Flow], samples: Contention, cores: int) -> pd.DataFrame:
     """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly.
 
     So many requests are taken at once as keep memory small, in the order of their ends: those see much the same steps.
@@ -72,7 +80,7 @@ def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFram
     order = sorted(range(len(flows)), key=lambda place: flows[place].end_ns)
     batches = [order[at : at + AT_ONCE] for at in range(0, len(order), AT_ONCE)] or [[]]
     some = (requests(index, [flows[place] for place in batch]) for batch in batches)
-    frames = [_of_some(index, names, channel_of, asked, samples) for asked in some]
+    frames = [_of_some(index, names, channel_of, asked, (samples, cores)) for asked in some]
     columns = dict.fromkeys(name for frame in frames for name in frame if name not in LAST)
     whole = pd.concat([frame.reindex(columns=[*columns, *LAST], fill_value=0) for frame in frames])
     whole = whole.iloc[np.argsort(np.array(order, dtype=np.int64))]
@@ -80,12 +88,16 @@ def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFram
 
 
 def _of_some(
-    index: Index, names: Names, channel_of: Callable[[int, int], Channel], asked: Requests, samples: Contention
+    index: Index,
+    names: Names,
+    channel_of: Callable[[int, int], Channel],
+    asked: Requests,
+    machine: tuple[Contention, int],
 ) -> pd.DataFrame:
     """The same for some of the requests, with parts in which none of them was too."""
     flows = asked.flows
-    totals, queued = PartTotals(len(flows)), PartTotals(len(flows))
-    waited = np.zeros(len(flows), dtype=np.int64)  # in the run queue, whatever explains it
+    totals = PartTotals(len(flows))
+    lost = {cause: Lost(PartTotals(len(flows)), np.zeros(len(flows), dtype=np.int64)) for cause in MACHINE}
     pairs = sorted(set(zip(asked.core.tolist(), asked.front.tolist(), strict=True)))
     shift = np.cumsum(asked.end - asked.start + 1) - asked.end
     channels = {pair: channel_of(*pair) for pair in pairs}
@@ -98,11 +110,10 @@ def _of_some(
         scene = Scene(axis, ranges._replace(of=ours[ranges.of]), mine, shift)
         outside = _loops_outside(index, scene, asked, ours, front)
         _count(totals, scene, outside, lambda times: times)
-        if samples.is_known:
-            clock = _run_queue(samples, index.threads_of(core, front))
-            _count(queued, scene, outside, clock)
-            waited[ours] = clock(asked.end[ours]) - clock(asked.start[ours])
-    return _frame(names, totals, queued, asked, waited)
+        for cause, clock in _machine_clocks(*machine, index.threads_of(core, front)).items():
+            _count(lost[cause].totals, scene, outside, clock)
+            lost[cause].whole[ours] = clock(asked.end[ours]) - clock(asked.start[ours])
+    return _frame(names, totals, lost, asked)
 
 
 def _cut(own: Intervals, asked: Requests, shift: Rows) -> Intervals:
@@ -184,26 +195,40 @@ def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, fron
     return own_time.within(begun - shift[of], over - shift[of])
 
 
-def _run_queue(samples: Contention, threads: list[tuple[int, int]]) -> Clock:
-    """How long the worst of some threads had stood in the run queue by some time."""
-    grown = np.zeros(max(len(samples.moments) - 1, 0))
-    for pid, thread in threads:
-        grown = np.maximum(grown, samples.between(THREAD, samples.moments[:-1], samples.moments[1:], pid, thread))
-    total = np.append(0, np.cumsum(np.minimum(grown, np.diff(samples.moments))))
-    return lambda times: np.interp(times, samples.moments, total).astype(np.int64)
+def _machine_clocks(samples: Contention, cores: int, threads: list[tuple[int, int]]) -> dict[str, Clock]:
+    """By cause how long the worst of some threads had been kept from running by some time, of those that did.
+
+    They exclude each other as in `MachineSamples.inside`.
+    """
+    if len(samples.moments) < 2:
+        return {}
+    start, end = samples.moments[:-1], samples.moments[1:]
+    queued = samples.queued(threads, start, end)
+    over_quota = np.minimum(queued, samples.between(THROTTLED, start, end))
+    stolen = np.minimum(end - start - queued, samples.between(STEAL, start, end) / cores)
+    grown = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
+    return {cause: partial(_passed_by, samples.moments, ns) for cause, ns in grown.items() if ns.any()}
 
 
-def _frame(names: Names, totals: PartTotals, queued: PartTotals, asked: Requests, waited: Rows) -> pd.DataFrame:
-    """The totals as a table, with what is unexplained; of that and of loops the part in the run queue stands alone."""
+def _passed_by(moments: Rows, grown: Rows, times: Rows) -> Rows:
+    """The total by some times of what grew between moments."""
+    return np.interp(times, moments, np.append(0, np.cumsum(grown))).astype(np.int64)
+
+
+def _frame(names: Names, totals: PartTotals, lost: dict[str, Lost], asked: Requests) -> pd.DataFrame:
+    """The totals as a table, with what is unexplained; of that and of loops what the machine took stands alone."""
     columns: dict[str, Rows] = {}
     none = np.zeros(len(asked.flows), dtype=np.int64)
-    run_queue, unexplained = none, asked.end - asked.start
+    unexplained, causes = asked.end - asked.start, dict.fromkeys(lost, none)
     for number, ns in totals.by_part.items():
-        name, unexplained = names.listed[number % LOOP_PARTS], unexplained - ns
-        waited = waited - queued.by_part.get(number, none)
-        in_queue = np.minimum(queued.by_part.get(number, none), ns) if number >= LOOP_PARTS else none
-        run_queue = run_queue + in_queue
-        columns[name] = columns.get(name, none) + ns - in_queue
-    in_queue = np.clip(waited, 0, unexplained)
-    columns |= {RUN_QUEUE: run_queue + in_queue, UNEXPLAINED: unexplained - in_queue}
-    return pd.DataFrame(columns, index=[flow.request for flow in asked.flows])
+        unexplained = unexplained - ns
+        for cause, each in lost.items() if number >= LOOP_PARTS else ():
+            taken = np.minimum(each.totals.by_part.get(number, none), ns)
+            causes[cause], ns = causes[cause] + taken, ns - taken
+        name = names.listed[number % LOOP_PARTS]
+        columns[name] = columns.get(name, none) + ns
+    for cause, each in lost.items():
+        elsewhere = sum((each.totals.by_part.get(number, none) for number in totals.by_part), none)
+        taken = np.clip(each.whole - elsewhere, 0, unexplained)
+        causes[cause], unexplained = causes[cause] + taken, unexplained - taken
+    return pd.DataFrame(columns | causes | {UNEXPLAINED: unexplained}, index=[flow.request for flow in asked.flows])

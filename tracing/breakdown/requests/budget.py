@@ -1,7 +1,7 @@
 """The budget of each request: its time by part, all of it, as `pieces` says what explains it.
 
-Of what is unexplained, and of the loops' own time, the part in which a thread stood in the kernel's run queue is known
-by samples; it is a part of its own, and an estimate.
+Of what is unexplained, and of the loops' own time, samples tell in which part a thread stood in the kernel's run queue,
+the quota kept it there, or the hypervisor had the core: these are parts of their own, and estimates.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from tracing.timeline.requests import Flow
 NOT_SAMPLED = Contention()
 
 
-def budgets(index: Index, flows: list[Flow], samples: Contention = NOT_SAMPLED) -> pd.DataFrame:
-    """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly."""
-    return account(index, flows, samples)
+def budgets(index: Index, flows: list[Flow], samples: Contention = NOT_SAMPLED, cores: int = 1) -> pd.DataFrame:
+    """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly.
+
+    `cores` are the machine's: of what the hypervisor took the total of all is sampled.
+    """
+    return account(index, flows, samples, cores)
 
 
 def budget(index: Index, flow: Flow, samples: Contention = NOT_SAMPLED) -> dict[str, int]:

@@ -11,7 +11,9 @@ from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.steps.phases import WORKER_WAITS
 
 UNEXPLAINED = "unexplained"
-RUN_QUEUE = "run queue (estimate)"
+# What the machine kept threads from running for, in the order in which they take what is unexplained.
+RUN_QUEUE, QUOTA, STOLEN = "run queue (estimate)", "CPU quota (estimate)", "steal (estimate)"
+MACHINE = (RUN_QUEUE, QUOTA, STOLEN)
 # Of several the highest counts. Work comes before waiting: the worker's, the core's, the rest.
 WORKER_WORK, CORE_WORK, WORK, WORKER_WAIT, WAIT = range(8, 3, -1)
 # What the processes did meanwhile says least.

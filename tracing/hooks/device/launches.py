@@ -15,10 +15,16 @@ writing = _recorder.writing
 
 
 def find_calls() -> EventCalls | None:
-    """How to put events on this process's device; None without one: there torch's own cannot be recorded."""
+    """How to put events on this process's device; None without one: there torch's own cannot be recorded.
+
+    Which device there is, is said before anything of it is tried: a launch is a launch, whether it can be timed or not.
+    """
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return None
+    kind = accelerator(torch)
+    if kind:
+        recorder.say(device=kind)
 
     def make() -> Any:
         return torch.cuda.Event(enable_timing=True)
@@ -27,15 +33,27 @@ def find_calls() -> EventCalls | None:
         event = make()
         event.record(None)
         event.query()
-    except Exception:
+    except Exception as error:
+        if kind:
+            recorder.note(f"device time ({type(error).__name__}: {error})")
         return None
-    recorder.say(device="cuda" if torch.cuda.is_available() else "pretend")
+    if not kind:
+        recorder.say(device="pretend")
     if hasattr(event, "cuda_event"):  # it is one of the runtime library's
         try:
             return runtime_calls(torch)
         except (AttributeError, OSError) as error:
             recorder.note(f"device events by the runtime library ({error}): torch's own are used, which cost more")
     return EventMethods(make).calls()
+
+
+def accelerator(torch: Any) -> str | None:
+    """The kind of device that a worker launches on; AMD's is cuda to torch. None on a CPU."""
+    for kind in ("cuda", "xpu"):
+        is_available = getattr(getattr(torch, kind, None), "is_available", None)
+        if is_available and is_available():
+            return kind
+    return None
 
 
 def give_up(calls: EventCalls, call: str, code: int) -> None:

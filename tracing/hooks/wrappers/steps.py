@@ -157,6 +157,20 @@ def _launch(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return hook(*args, **kwargs)
 
 
+def _encode(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An encoder's work is a piece of its own: there is more to prepare until the forward pass is launched.
+
+    Model Runner V1 calls it in each step of a model that has one, with the scheduler's output.
+    """
+    given = args[1] if len(args) > 1 else None
+    if not getattr(given, "scheduled_encoder_inputs", given):
+        return hook(*args, **kwargs)
+    launches.begin(True)
+    result = hook(*args, **kwargs)
+    launches.end()
+    return result
+
+
 def _wait_for_device(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = _wait(hook, args, kwargs)
     launches.read()
@@ -207,6 +221,7 @@ NUMBERING: dict[str, Special] = {
     "worker.sample": _sample,
     "runner.forward": _launch,
     "graph.run": _launch,
+    "encoder.run": _encode,
     "runner.sample": _launch,
     "worker.hand_over": _hand_over,
     "worker.reply": _reply,

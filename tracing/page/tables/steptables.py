@@ -17,7 +17,7 @@ OVERLAP = (
     "the period, from start to start, is what each costs."
 )
 IDLE = ["step", "worker idle", "due to"]
-WORKERS = ["worker", "core", "steps", "median run", "own work", "wait: other ranks", "slowest in", "idle"]
+WORKERS = ["worker", "core", "steps", "median run", "own work", "wait: other ranks", "slowest in"]
 
 
 def overlapping(kinds: Sequence[StepKind]) -> bool:
@@ -93,17 +93,20 @@ def beside(worker: WorkerUse, workers: Sequence[WorkerUse]) -> list[WorkerUse]:
     return [each for each in workers if each.core_pid == worker.core_pid and each is not worker]
 
 
-def worker_rows(review: Review) -> Rows:
-    """A row a worker; how often it was the slowest is nothing to say of a core's only one."""
-    return [
+def worker_table(review: Review) -> tuple[list[str], Rows]:
+    """Columns and a row a worker; how often it was the slowest is nothing to say of a core's only one, nor is its idle
+    time of one that launches on a device."""
+    known = any(worker.idle_share is not None for worker in review.workers)
+    rows = [
         [
             *(worker.worker_pid, worker.core_pid, worker.steps),
             *map(us, (worker.run_median_ns, worker.own_median_ns, worker.others_median_ns)),
             percent(worker.slowest_share if beside(worker, review.workers) else None),
-            percent(worker.idle_share),
+            *[percent(worker.idle_share)] * known,
         ]
         for worker in review.workers
     ]
+    return [*WORKERS, *["idle"] * known], rows
 
 
 def idle_rows(kinds: Sequence[StepKind]) -> Rows:

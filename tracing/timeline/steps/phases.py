@@ -3,9 +3,9 @@
 Every instant of a step belongs to one phase or to none. What explains it: the step's own spans in the core and in one
 worker, garbage collections there, and what kept it waiting: earlier steps of the batch queue, and other work of the
 core. Of several the worker's work counts before the core's (but for its reply, which may outlast the core's reading),
-then the worker's waiting for the device or for other ranks, an earlier step, other work, what the core's loop does
-itself, and the wait for the worker; of one rank what began last, which is the innermost. So a worker that runs inside
-the core's call has its time for itself, and a wait inside a call is no part of it.
+then the worker's waiting for the device, other ranks or the pipeline stage before it, an earlier step, other work, what
+the core's loop does itself, and the wait for the worker; of one rank what began last, which is the innermost. So a
+worker that runs inside the core's call has its time for itself, and a wait inside a call is no part of it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tracing.timeline.spans import LAUNCH, Timeline
 from tracing.timeline.steps.collectives import COLLECTIVE, OTHER_RANKS
 from tracing.timeline.steps.workers import places
 
+PIPELINE = "wait: pipeline"  # a worker waits for the pipeline stage before it
 # Phase -> its stages.
 PHASES: dict[str, tuple[str, ...]] = {
     "schedule": ("schedule", "prefix lookup", "allocate", "preempt", "grammar"),
@@ -35,7 +36,8 @@ PHASES: dict[str, tuple[str, ...]] = {
     "kv": ("KV connector", "KV offload"),
     "execute": ("execute", "dummy batch"),
     "wait_gpu": ("wait: GPU",),
-    "wait_ranks": (OTHER_RANKS,),
+    "wait_ranks": (OTHER_RANKS, "wait: engines"),
+    "wait_pipeline": (PIPELINE,),
     "reply": ("reply",),
     "wait_worker": ("wait: worker",),
     "update": ("update", "free"),
@@ -49,13 +51,14 @@ TITLES = {
     "kv": "KV transfer",
     "wait_gpu": "wait: GPU",
     "wait_ranks": OTHER_RANKS,
+    "wait_pipeline": PIPELINE,
     "wait_worker": "wait: worker",
     "gc": "garbage collection",
 }
 LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft", "collective": "collective"}
 # Of several the highest counts.
 WORKER_WORK, CORE_WORK, REPLY, WORKER_WAIT, EARLIER, OTHER, LOOP, WAIT = range(7, -1, -1)
-WORKER_WAITS = ("wait: GPU", OTHER_RANKS)
+WORKER_WAITS = ("wait: GPU", OTHER_RANKS, PIPELINE)
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
 

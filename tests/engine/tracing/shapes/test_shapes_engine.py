@@ -18,6 +18,7 @@ from tracing.page.tables import steptables
 from tracing.shapes.hindrance import STRAGGLER_FILE
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 from tracing.shapes.pretend.work import SAMPLING_SHARE
+from tracing.shapes.verdict import DEMONSTRATION_TOKENS
 from tracing.timeline.intervals import Pieces, gaps, length, union
 
 __all__ = ["shapes"]  # a fixture that only these tests use
@@ -41,7 +42,8 @@ def test_every_request_is_whole(shapes: ShapeTraces, name: str) -> None:
 @every_shape
 def test_hardly_anything_of_a_request_is_unexplained(shapes: ShapeTraces, name: str) -> None:
     verdict = shapes.verdict(name)
-    assert verdict.unexplained_ns_per_token is not None and verdict.unexplained_ns_per_token < 60_000
+    assert verdict.unexplained_ns_per_token is not None and verdict.tokens == DEMONSTRATION_TOKENS
+    assert verdict.is_explained
 
 
 @every_shape

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,6 +95,28 @@ def test_where_a_function_is_missing_it_is_named_and_torchs_events_are_used(
     assert calls is not None and calls.stream is None
     words = capsys.readouterr().err
     assert f"undefined symbol: {name}" in words and "torch's own are used" in words
+
+
+def test_a_device_is_said_though_its_first_event_fails(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it counts as a CPU, and its launches as the work itself."""
+
+    def refuse(enable_timing: bool) -> None:
+        raise RuntimeError("out of memory")
+
+    said: dict[str, object] = {}
+    cuda = SimpleNamespace(Event=refuse, is_available=lambda: True)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(recorder, "say", said.update)
+    assert launches.find_calls() is None
+    assert said == {"device": "cuda"} and recorder._state["missing"] == ["device time (RuntimeError: out of memory)"]
+
+
+@pytest.mark.parametrize(("kind", "there"), [("cuda", "cuda"), ("xpu", "xpu"), ("mps", None)])
+def test_the_kind_of_device(kind: str, there: str | None) -> None:
+    """vLLM runs on the CPU where torch could use a Mac's device."""
+    has = {name: SimpleNamespace(is_available=lambda name=name: name == kind) for name in ("cuda", "xpu", "mps")}
+    assert launches.accelerator(SimpleNamespace(**has)) == there
+    assert launches.accelerator(SimpleNamespace()) is None
 
 
 def test_of_several_such_libraries_torchs_own_is_used(

@@ -293,6 +293,35 @@ def test_sampling_that_comes_late_is_a_piece_of_its_own(
         assert surely <= end - begin + 5_000
 
 
+def test_an_encoders_work_is_a_piece_before_the_forward(device: Device, file: Path) -> None:
+    """It was idle time; a step without a picture puts no event for it."""
+
+    def encode(runner: None, given: Any) -> None:
+        if given.scheduled_encoder_inputs:
+            device.work(2 * MS)
+
+    encoder = hooked("encoder.run", encode)
+    model = launches.begun(lambda: device.work(3 * MS))
+
+    def run(worker: None, output: Any) -> None:
+        encoder(None, output)
+        device.now += 5 * MS
+        hooked("runner.forward", model)()
+
+    execute = hooked("worker.execute", run)
+    sample = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", lambda: device.work(MS))())
+    for step, pictures in enumerate(({}, {"a": [0]}, {})):
+        output = SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step, scheduled_encoder_inputs=pictures)
+        execute(None, output)
+        sample(None, None)
+        hooked("device.wait", lambda output: setattr(device, "now", device.free + 1_000))(SimpleNamespace())
+    launches.launches.read()
+    pieces = pieces_of(file)
+    assert [piece.step for piece in pieces] == [0, 1, 1, 2]
+    assert pieces[1].begin_ns == pytest.approx(device.busy[2][0], abs=5_000)
+    assert pieces[2].begin_ns == pytest.approx(device.busy[3][0], abs=5_000)
+
+
 def test_in_standby_the_model_puts_no_event(device: Device, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread has a step still from the last recording: the next one's first sampling ended what began then."""
     model = launches.begun(lambda: device.work(MS))
