@@ -17,12 +17,13 @@ READING = (
     "stage has two slopes, and a delay tells only the slower side. More than twice the tok/s is not foretold."
 )
 OPEN_READING = "TTFT, ITL, latency: how much each grows per unit of delay in every step; n/a: no block was long enough."
+AFTER_A_PAUSE = "work takes longer after a pause, as a model's on a CPU does"
 ABOVE_ONE = {  # by `StageAnswer.takes_processor`
     True: "a spin takes a processor from other processes too",
-    False: "not for a processor that a spin takes: what waits for it, or for the GIL that it holds, is late by more",
+    False: f"not for a processor that a spin takes: {AFTER_A_PAUSE}, or what waits for it or its GIL is late by more",
     None: "which is not told apart from the spin: more --budget may",
 }
-NO_SPIN = "its delay takes no processor from others: what waits for it is late by more"
+NO_SPIN = f"its delay takes no processor from others: {AFTER_A_PAUSE}, or what waits for it is late by more"
 
 
 def interval(estimate: Estimate | None, form: Callable[[float], str] = "{:.2f}".format) -> str:

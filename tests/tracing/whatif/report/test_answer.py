@@ -79,7 +79,7 @@ def test_a_row_of_each_kind() -> None:
     ("asleep", "expected"),
     [
         (Estimate(1.0, 0.9, 1.1), "1.00 [0.90, 1.10]: a spin takes a processor from other processes too"),
-        (Estimate(1.4, 1.2, 1.6), "1.40 [1.20, 1.60]: not for a processor that a spin takes: what waits for it, or"),
+        (Estimate(1.4, 1.2, 1.6), "1.40 [1.20, 1.60]: not for a processor that a spin takes: work takes longer"),
         (Estimate(1.3, 0.9, 1.7), "1.30 [0.90, 1.70]: which is not told apart from the spin"),
     ],
 )
