@@ -1,7 +1,7 @@
 """Starts a real engine in each shape, recorded, and says what holds there: whole flows, columns that add up, roles.
 
 examples:
-  python -m tracing.shapes                          every shape, one after the other (half a minute to a minute each)
+  python -m tracing.shapes                          every shape, one after the other (half a minute each)
   python -m tracing.shapes one-gpu v2-one-gpu       these two
   python -m tracing.shapes --write notes/tables/shapes.md
 A shape that the folder holds a recording of is not recorded again, unless its program failed.
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command: 0 where all holds in every shape, 3 where something does not."""
     args = parser().parse_args()
-    if args.write and not args.write.parent.is_dir():  # said before the engines have run for half an hour
+    if args.write and not args.write.parent.is_dir():  # said before the engines have run for a quarter of an hour
         raise usage_error(f"{args.write} cannot be written: there is no folder {args.write.parent}")
     shapes = [shape_named(name) for name in args.shapes] or list(SHAPES.values())
 
@@ -57,6 +57,7 @@ def main() -> int:
 def show(folder: Path, names: list[str], path: Path | None) -> int:
     """Print the table of what was recorded, and write it where asked."""
     from probes.console import console
+    from probes.outputfiles import write_texts
     from tracing.shapes import table
 
     rows = table.rows(folder, names)
@@ -64,7 +65,7 @@ def show(folder: Path, names: list[str], path: Path | None) -> int:
     for row in rows:
         out.print(" | ".join(row), soft_wrap=True, markup=False)
     if path:
-        path.write_text(table.markdown(folder, rows))
+        write_texts({path: table.markdown(folder, rows)})
         print(f"Wrote {path}")
     return 0 if all(row[-1] == "yes" for row in rows) else INCOMPLETE
 

@@ -30,6 +30,8 @@ def own_group() -> Iterator[None]:
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (group / PROCESSES).write_text(str(os.getpid()))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
         raise EnginescopeError(
             f"no quota can be set here: {group} cannot be made ({error.strerror}); it needs control groups of "
             "version 1 and the right to make one"

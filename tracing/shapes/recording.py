@@ -92,7 +92,8 @@ def run(name: str, folder: Path) -> None:
     try:
         program.process.wait(LIMIT_S)
     except subprocess.TimeoutExpired:
+        program.end()  # first: its own last words are no reason
         with log.open("a") as file:
-            file.write(f"TimeoutError: not ended after {LIMIT_S:.0f} s\n")
+            file.write(f"\nTimeoutError: not ended after {LIMIT_S:.0f} s\n")
     finally:
         program.end()

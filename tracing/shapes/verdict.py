@@ -95,6 +95,8 @@ def columns_off(steps: pd.DataFrame) -> int:
     What is unexplained is what the columns leave of the length, so that all always add up to it: where an instant
     counts in two columns it is below 0. So only what is above counts here.
     """
+    if not len(steps):
+        return 0
     length = steps["end_ns"] - steps["start_ns"]
     return int((steps[PARTS].clip(lower=0).sum(axis=1) - length).abs().max())
 

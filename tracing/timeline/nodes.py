@@ -73,11 +73,11 @@ def _unsaid(process: ProcessRecord) -> tuple[bool, bool, bool]:
 def _on_one_boot(one: ProcessRecord, other: ProcessRecord) -> bool:
     """Whether two processes have the same clock: by their boot, or by when that was where one could not read it.
 
-    Two machines that were copied while they ran have a boot in common, but are two.
+    Machine ids that differ are those of two containers on one kernel, or of two machines of which one was copied while
+    it ran: when they were booted tells.
     """
-    if one.machine_id and other.machine_id and one.machine_id != other.machine_id:
-        return False
-    if one.boot_id and other.boot_id:
+    copied = one.machine_id and other.machine_id and one.machine_id != other.machine_id
+    if one.boot_id and other.boot_id and not (copied and one.boot_id == other.boot_id):
         return one.boot_id == other.boot_id
     if one.anchor is None or other.anchor is None:
         return one.anchor is other.anchor

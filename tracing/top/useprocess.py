@@ -14,13 +14,14 @@ from pathlib import Path
 
 from probes.errors import EnginescopeError
 from probes.processes.dialogue import Dialogue, Message, answer_commands
+from probes.programs import OWN_PYTHON
 from tracing.attach.window import LastSeconds, length_s
 from tracing.top.timeuse import TimeUse, time_use
 
-FIRST_S, WINDOW_S = 1.0, 5.0
-PAUSES = 50  # times the processor time that it took, before it is done again
+FIRST_S, SHORTEST_S, WINDOW_S = 1.0, 0.2, 5.0  # of the engine's time, of which it is worked out
+AFFORDED_S = 0.2  # of a processor each time: of an engine that writes much a shorter time is taken
+PAUSES = 50  # times what it took of a processor, before it is done again
 LAST = 19  # the lowest priority
-STOP_S = 5.0
 ENTRY = "from tracing.top.useprocess import answer; answer()"
 NOTHING = TimeUse({}, {}, {}, {}, None, None)
 
@@ -32,36 +33,34 @@ class UseProcess:
         self._use = NOTHING  # until something is known
         self._dialogue = Dialogue()
         fds = self._dialogue.fds
-        words = [sys.executable, "-c", ENTRY, *map(str, fds), str(folder)]
+        words = [*OWN_PYTHON, "-c", ENTRY, *map(str, fds), str(folder)]
         # In a process group of its own, since Ctrl-C is for us, and we end it. What fails there is an answer.
         self._child = subprocess.Popen(words, pass_fds=fds, process_group=0, stderr=subprocess.DEVNULL)
         self._dialogue.close_far_ends()
-        self._ask(FIRST_S)
+        self._dialogue.send({})
 
     def __enter__(self) -> UseProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._dialogue.close()
-        self._child.terminate()
-        self._child.wait(STOP_S)
+        self._child.kill()  # it has nothing to end, and may not get a processor for long
+        self._child.wait()
 
     def latest(self) -> TimeUse:
         """What is known by now, without waiting; `EnginescopeError` where the process failed."""
         if (reply := self._reply()) is not None:
             self._use = TimeUse(**reply)
-            self._ask(WINDOW_S)
+            self._dialogue.send({})
         return self._use
-
-    def _ask(self, seconds: float) -> None:
-        self._dialogue.send({"seconds": seconds})
 
     def _reply(self) -> Message | None:
         try:
             reply = self._dialogue.receive(0)
         except EOFError:
+            self._child.kill()  # if it has not ended yet
             raise EnginescopeError(
-                f"the process that works out what the time goes into died (exit code {self._child.wait(STOP_S)})"
+                f"the process that works out what the time goes into died (exit code {self._child.wait()})"
             ) from None
         if reply and "error" in reply:
             raise EnginescopeError(f"what the time goes into could not be worked out: {reply['error']}")
@@ -71,25 +70,25 @@ class UseProcess:
 def answer() -> None:
     """In that process: what some seconds of the engine went into, for each command."""
     os.nice(LAST)  # only now: the libraries are there
-    answer_commands(PacedUse(LastSeconds(Path(sys.argv[3]), WINDOW_S)).answer)
+    answer_commands(PacedUse(Path(sys.argv[3])).answer)
 
 
 class PacedUse:
-    """Works it out, and the longer it took of a processor the later again."""
+    """Works it out, of as long a time as it can afford, and the longer it took of a processor the later again."""
 
-    def __init__(self, window: LastSeconds) -> None:
-        self.window = window
-        self.took_s = 0.0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seconds, self.took_s = FIRST_S, 0.0
 
-    def answer(self, command: Message) -> Message:
-        """What the time of the next `seconds` goes into; nothing where nothing is recorded."""
+    def answer(self, _: Message) -> Message:
+        """What the time of the next seconds goes into; nothing where nothing is recorded."""
         time.sleep(PAUSES * self.took_s)
         begun_s = time.process_time()
-        self.window.look()  # what came until now is not asked for
-        time.sleep(command["seconds"])
-        self.window.look()
-        looks = list(self.window.looks)[-1:]
-        files = self.window.files(looks)
-        use = time_use(files, length_s(looks)) if files else NOTHING
+        window = LastSeconds(self.folder, WINDOW_S)  # begins now: what was written meanwhile is not read
+        time.sleep(self.seconds)
+        window.look()
+        files = window.files()
+        use = time_use(files, length_s(window.looks)) if files else NOTHING
         self.took_s = time.process_time() - begun_s
+        self.seconds = min(max(SHORTEST_S, AFFORDED_S * self.seconds / self.took_s), WINDOW_S)
         return asdict(use)

@@ -5,6 +5,7 @@ The same server stands by, and was started with vLLM's profiler: by its address 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -61,12 +62,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("findings")
     settings |= {"profiler_config": json.dumps(PROFILER | {"torch_profiler_dir": str(folder / "torch")})}
     words = ["env", "ENGINESCOPE=standby", sys.executable, "-m", PROGRAM, *flags(settings)]
-    with ServerProcess(words, folder / "log") as started:
+    with contextlib.ExitStack() as after, ServerProcess(words, folder / "log") as started:
         started.wait_ready(lambda: healthy(here(port)), 600.0, lambda *_: None)
         standing = standing_engine(started.pid)
         assert standing is not None
+        after.callback(shutil.rmtree, standing.folder, ignore_errors=True)  # the server has ended then
         yield here(port)
-    shutil.rmtree(standing.folder)
 
 
 def body(tokens: int, first: int = 1, prompt_len: int = PROMPT, **more: object) -> dict[str, object]:

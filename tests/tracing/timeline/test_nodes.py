@@ -102,8 +102,11 @@ def said(pid: int, machine: str = "", boot: str = "", booted_s: int = 0) -> Proc
 
 
 def test_machines_that_were_copied_while_they_ran_are_two() -> None:
-    assert machines([said(1, "m", "a"), said(2, "n", "a"), said(3, "m", "a")]) == [[0, 2], [1]]
-    assert machines([said(1, "", "a"), said(2, "n", "a")]) == [[0, 1]]  # a container without an id of its own
+    assert machines([said(1, "m", "a"), said(2, "n", "a", booted_s=90), said(3, "m", "a")]) == [[0, 2], [1]]
+
+
+def test_containers_on_one_kernel_are_one_machine_whatever_their_ids() -> None:
+    assert machines([said(1, "m", "a"), said(2, "n", "a"), said(3, "", "a")]) == [[0, 1, 2]]
 
 
 def test_processes_that_cannot_read_their_boot_are_told_apart_by_when_it_was() -> None:
