@@ -37,6 +37,7 @@ def process_file(folder: Path, pid: int, **fields: Any) -> Path:
         "modes": [],
         "threads": {"1": "MainThread"},
         "anchor": {"monotonic_ns": 0, "wall_ns": 0, "uncertainty_ns": 1},
+        "boot_id": "the only one",
         "started_ns": 0,
         "stopped_ns": 1,
         "dropped": 0,

@@ -118,7 +118,7 @@ def test_two_machines_that_cannot_read_their_ids_are_not_one(tmp_path: Path) -> 
     """Their clocks differ by a minute: nothing went both ways, so they cannot be related."""
     for pid, role, site, ahead_ns in ((10, "front end", "client.send", 0), (11, "core", "core.receive", 60 * SECOND)):
         anchor = {"monotonic_ns": 0, "wall_ns": ahead_ns, "uncertainty_ns": 1}
-        TraceWriter(tmp_path, pid, [role]).span(site, 10, 20, "a-1").close(anchor=anchor)
+        TraceWriter(tmp_path, pid, [role]).span(site, 10, 20, "a-1").close(anchor=anchor, boot_id="")
     with pytest.raises(EnginescopeError, match="ran on several machines"):
         timeline.read(tmp_path)
 
