@@ -103,11 +103,11 @@ IO_FILES = (
 )
 IO_FOLDERS = ("huggingface_hub/", "safetensors/", "fsspec/", "s3fs/", "boto3/", "botocore/", "runai_model_streamer/")
 
-# The innermost frame of these waits in C, which leaves none: the recorder's sites say which they are.
+# The innermost frame of these calls a `synchronize` that is C and leaves none: the recorder's site says which they are.
 DEVICE_WAITS: tuple[Key, ...] = tuple(
     (module.replace(".", "/") + ".py", function)
     for site in SITES
-    if site.stage == "wait: GPU"
+    if site.name == "device.wait"
     for module, _, function in (target.partition(":") for target in (*site.targets, *site.also))
 )
 
