@@ -17,7 +17,7 @@ from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.kernels import summary as kernels
 from tracing.breakdown.kernels.summary import KernelSummary
 from tracing.breakdown.kernels.work import with_kinds
-from tracing.breakdown.otherwatchers import OperatorSummary
+from tracing.breakdown.otherwatchers import GpuDevice, OperatorSummary
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
 from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
@@ -117,11 +117,10 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
 def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
     """The review of a window, without what other watchers than torch's profiler saw."""
     timeline, (steps, hop_frame, budgets, times, machine) = index.timeline, frames
-    flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
-    launches = on_device(timeline)  # of workers that go on after one nothing is idle when they are
-    workers = {} if launches else stepkinds.workers_by_kind(index, steps, hop_frame, machine)
+    flows, within = window.flows, window.of(timeline)
+    workers = _workers_by_kind(index, frames)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
-    (ledger, unread), admitted = ledger_rows(timeline, trace), admissions(timeline)
+    (ledger, unread), admitted = ledger_rows(timeline, read_trace(timeline.folder)), admissions(timeline)
     victims, started = prefixcache.preemptions(timeline, steps, admitted), starts(timeline)
     return Review(
         about=about(timeline),
@@ -155,6 +154,13 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
         gpu=None,
         kernels=families,
     )
+
+
+def _workers_by_kind(index: Index, frames: _Frames) -> dict[int, list[GpuDevice]]:
+    """How idle each worker was; of those that go on after a launch, on a device, nothing is idle when they are."""
+    if on_device(index.timeline):
+        return {}
+    return stepkinds.workers_by_kind(index, frames.steps, frames.hops, frames.machine)
 
 
 def _by_torch(timeline: Timeline, steps: pd.DataFrame) -> tuple[OperatorSummary | None, KernelSummary | None]:

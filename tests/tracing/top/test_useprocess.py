@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,38 +65,34 @@ def test_where_it_dies_that_is_said(tmp_path: Path) -> None:
                 time.sleep(0.01)
 
 
-@contextmanager
-def looking_at_one(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command on a process that counts."""
-    with (
-        counting(folder, pause_s=0.01) as process,
-        subprocess.Popen([*LOOKING, str(process.pid)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as looking,
-    ):
-        yield looking
-
-
-def test_looks_come_after_the_engine_and_this_work_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """The command on a process that counts, after its first line."""
     folder = folder_of(tmp_path, standby=False)
     monkeypatch.setenv(TRACE, str(folder))
-    with looking_at_one(folder) as looking:
-        assert looking.stdout is not None and "steps/s" in looking.stdout.readline()
-        working = working_for(looking.pid)
-        until_s = time.monotonic() + MOST_S
-        while working.nice() != LAST and time.monotonic() < until_s:  # its libraries come first
-            time.sleep(0.05)
-        priorities = psutil.Process(looking.pid).nice(), working.nice()
-        looking.terminate()
-    assert priorities == (min(os.nice(0) + top.BEHIND, LAST), LAST)
-    assert looking.returncode == 0
+    with (
+        counting(folder, pause_s=0.01) as process,
+        subprocess.Popen([*LOOKING, str(process.pid)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as command,
+    ):
+        assert command.stdout is not None and "steps/s" in command.stdout.readline()
+        yield command
+        command.kill()
+
+
+def test_looks_come_after_the_engine_and_this_work_comes_last(looking: subprocess.Popen[str]) -> None:
+    working = working_for(looking.pid)
+    until_s = time.monotonic() + MOST_S
+    while working.nice() != LAST and time.monotonic() < until_s:  # its libraries come first
+        time.sleep(0.05)
+    assert psutil.Process(looking.pid).nice() == min(os.nice(0) + top.BEHIND, LAST)
+    assert working.nice() == LAST
+    looking.terminate()
+    assert looking.wait(MOST_S) == 0
     assert not working.is_running()
 
 
-def test_it_ends_with_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path, standby=False)
-    monkeypatch.setenv(TRACE, str(folder))
-    with looking_at_one(folder) as looking:
-        assert looking.stdout is not None and "steps/s" in looking.stdout.readline()
-        working = working_for(looking.pid)
-        looking.kill()
-        _, alive = psutil.wait_procs([working], timeout=MOST_S)
+def test_it_ends_with_who_asks(looking: subprocess.Popen[str]) -> None:
+    working = working_for(looking.pid)
+    looking.kill()
+    _, alive = psutil.wait_procs([working], timeout=MOST_S)
     assert alive == []
