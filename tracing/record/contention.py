@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from probes.columns import FILE as DICTIONARY
@@ -106,7 +107,7 @@ class Totals:
         """Each total that has grown since the last sample; a thread's first one always."""
         moment, pids = time.monotonic_ns(), self._threads.pids()
         totals: dict[Key, int] = {(THREAD, pid, thread): total for pid, thread, total in self._threads.queued()}
-        totals |= {(source, 0, 0): total for source, total in _machine_totals(min(pids, default=os.getpid()))}
+        totals |= {(source, 0, 0): total for source, total in _machine_totals(sorted(pids) or [os.getpid()])}
         totals |= {(STOPPED, pid, 0): total for pid, total in self._stops(moment, pids)}
         for key, total in totals.items():
             if self._last.get(key) != total:
@@ -152,11 +153,13 @@ class EngineThreads:
         return self._read.get(path, (0, []))[1]
 
 
-def _machine_totals(pid: int) -> Iterator[tuple[str, int]]:
-    """How long a process's control group was throttled, and what the hypervisor took from all cores together."""
+def _machine_totals(pids: Iterable[int]) -> Iterator[tuple[str, int]]:
+    """How long the control group of the first process that lives was throttled, and what the hypervisor took from all
+    cores together.
+    """
     with contextlib.suppress(OSError, ValueError, IndexError):
         yield STEAL, int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) * NS_PER_TICK
-    for path in _cgroup_files(pid):
+    for path in chain.from_iterable(map(_cgroup_files, pids)):
         with contextlib.suppress(OSError, ValueError):
             fields = dict(line.split() for line in path.read_text().splitlines())
             if "throttled_usec" in fields:
@@ -168,13 +171,18 @@ def _machine_totals(pid: int) -> Iterator[tuple[str, int]]:
 
 
 def _cgroup_files(pid: int) -> Iterator[Path]:
-    """Where its control group's `cpu.stat` may be: version 2, version 1, and as a container sees its own."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                yield CGROUPS / path.lstrip("/") / "cpu.stat"
-            elif "cpu" in controllers.split(","):
-                yield CGROUPS / controllers / path.lstrip("/") / "cpu.stat"
+    """Where its control group's `cpu.stat` may be: version 2, version 1, and as a container sees its own. Nowhere, once
+    it has ended: what stands above is the total of others.
+    """
+    try:
+        groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield CGROUPS / path.lstrip("/") / "cpu.stat"
+        elif "cpu" in controllers.split(","):
+            yield CGROUPS / controllers / path.lstrip("/") / "cpu.stat"
     yield CGROUPS / "cpu.stat"
     yield CGROUPS / "cpu" / "cpu.stat"
