@@ -53,7 +53,8 @@ typedef struct {
     Calls calls;
     uint16_t code;
     int sought, reading;
-    int64_t step, begun; /* of what the host launches now; step -1: nothing */
+    int launching;
+    int64_t step, begun; /* of what the host launches now; step -1: a dummy batch */
     int is_close;        /* its first launch followed at once */
     int64_t paused;      /* since when its launches rest; 0 where they do not */
     Work *first, **tail; /* given and not read */
@@ -199,13 +200,13 @@ static void read_done(Launches *self) {
 
 /* The launches that have begun are over. */
 static void end_work(Launches *self) {
-    int64_t step = self->step, given = self->calls.clock();
-    self->step = -1;
+    int64_t given = self->calls.clock();
+    self->launching = 0;
     self->paused = 0;
     Work *work = put(self);
     if (!work) return;
     work->next = NULL;
-    work->step = step;
+    work->step = self->step;
     work->begun = self->begun;
     work->given = given;
     *self->tail = work;
@@ -217,7 +218,7 @@ static void end_work(Launches *self) {
 static void resume(Launches *self) {
     int64_t rested = self->calls.clock() - self->paused;
     self->paused = 0;
-    if (self->step >= 0 && (self->step != current_step || rested > SOON_NS)) end_work(self);
+    if (self->launching && (self->step != current_step || rested > SOON_NS)) end_work(self);
 }
 
 static void begin_work(Launches *self, int is_close) {
@@ -228,6 +229,7 @@ static void begin_work(Launches *self, int is_close) {
         if (is_due && !self->first && self->functions) take_anchor(self); /* the device is idle */
         now = self->calls.clock();
     }
+    self->launching = 1;
     self->step = current_step;
     self->begun = now;
     self->is_close = is_close;
@@ -258,15 +260,23 @@ static int is_timed(Launches *self) {
 
 static PyObject *launches_begin(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Launches *self = (Launches *)object;
-    int is_close = count > 0 && PyObject_IsTrue(args[0]);
-    if (current_step < 0 || !is_timed(self)) Py_RETURN_NONE;
+    int is_close = count > 0 && PyObject_IsTrue(args[0]), is_dummy = self->launching && self->step < 0;
+    if ((current_step < 0 && !is_dummy) || !is_timed(self)) Py_RETURN_NONE;
     if (self->paused) resume(self);
-    if (self->step != current_step) {
+    if (!self->launching || self->step != current_step) {
         begin_work(self, is_close);
     } else if (is_close && !self->is_close) {
         self->begun = self->calls.clock();
         self->is_close = 1;
     }
+    Py_RETURN_NONE;
+}
+
+static PyObject *launches_begin_dummy(PyObject *object, PyObject *ignored) {
+    Launches *self = (Launches *)object;
+    if (current_step >= 0 || !is_timed(self)) Py_RETURN_NONE;
+    if (self->paused) resume(self);
+    begin_work(self, 0);
     Py_RETURN_NONE;
 }
 
@@ -278,7 +288,7 @@ static PyObject *launches_pause(PyObject *object, PyObject *ignored) {
 
 static PyObject *launches_end(PyObject *object, PyObject *ignored) {
     Launches *self = (Launches *)object;
-    if (self->functions && self->step >= 0) end_work(self);
+    if (self->functions && self->launching) end_work(self);
     Py_RETURN_NONE;
 }
 
@@ -297,7 +307,6 @@ static PyObject *launches_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->code = code;
     self->find = Py_NewRef(find);
     self->give_up = Py_NewRef(give_up);
-    self->step = -1;
     self->tail = &self->first;
     return (PyObject *)self;
 }
@@ -306,6 +315,8 @@ static PyMethodDef methods[] = {
     {"begin", (PyCFunction)(void (*)(void))launches_begin, METH_FASTCALL,
      "begin(close=False): the thread's step, if it is one of the core's, launches something now; `close` where nothing "
      "is between. Inside of what has begun only the first close one counts: nothing was launched before it."},
+    {"begin_dummy", launches_begin_dummy, METH_NOARGS,
+     "A batch of no step begins; what it launches announces itself to `begin`, as a step's does."},
     {"pause", launches_pause, METH_NOARGS,
      "More launches of this step follow, most often at once: an event between them would cost as much as one."},
     {"end", launches_end, METH_NOARGS, "The launches that `begin` announced are over."},

@@ -72,6 +72,8 @@ WINDOWS: dict[str, Any] = {
     "sliding_window_pattern": 3,
     "sliding_window": 16,
 }
+# The layers stay as they are, since vLLM's CPU platform cannot send tokens to experts elsewhere; its cores keep step.
+EXPERTS = {"num_experts": 2}
 COLLECTIVE, DEVICE_WAIT = ("collective",), ("device.wait",)
 ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
@@ -116,6 +118,18 @@ SHAPES = {
             shows=COLLECTIVE + DEVICE_WAIT,
         ),
         Shape("dp2", "two cores with a coordinator, data parallel", environment=UNBOUND, engine=DP2),
+        Shape(
+            "dp2-experts",
+            "two cores that keep step, as those of a model of experts do, with a pretend device each",
+            async_scheduling=True,
+            worker_in_core=True,
+            vocabulary=SMALL_VOCABULARY,
+            environment=UNBOUND,
+            engine=DP2,
+            model=EXPERTS,
+            work=Work(24, 18, 12),
+            shows=("executor.dummy", "worker.dummy", "ranks.agree", "coordinator.agree"),
+        ),
         Shape("two-front-ends", "an API server of two processes before one core", front_end="server", front_ends=2),
         Shape("server", "an API server under 40 streams", front_end="server", streams=40),
         Shape("fork", "forked processes, as CUDA's default has them", start_method="fork"),

@@ -94,6 +94,15 @@ IN_WORKER: tuple[Site, ...] = (
         f"{_GROUP}.combine",
         numbers=("first rank", "last rank"),
     ),
+    # Before each batch the workers of engines that keep step agree on its size; who comes first waits. Where NCCL does it
+    # (without async scheduling) the result is waited for, and with it all that the device was given before.
+    _worker(
+        "ranks.agree",
+        "wait: other ranks",
+        "vllm.v1.worker.dp_utils:_synchronize_dp_ranks",
+        "vllm.v1.worker.gpu.dp_utils:sync_cudagraph_and_dp_padding",
+        share="wait",
+    ),
     _worker("pipeline.send", "pipeline send", f"{_GROUP}.isend_tensor_dict"),
     _worker("pipeline.receive", "pipeline receive", f"{_GROUP}.irecv_tensor_dict"),
     _worker(

@@ -193,6 +193,15 @@ def _no_step(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return hook(*args, **kwargs)
 
 
+def _dummy(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same on the worker: its device works on it, for no step."""
+    set_step(stepnumber.NONE)
+    launches.begin_dummy()
+    result = hook(*args, **kwargs)
+    launches.end()
+    return result
+
+
 def scheduler_output(given: Any) -> Any:
     """The scheduler's output that a worker is given: alone, or by Ray as the first of several."""
     return given[0] if isinstance(given, tuple) else given
@@ -216,7 +225,7 @@ NUMBERING: dict[str, Special] = {
     "executor.wait": _wait,
     "executor.dummy": _no_step,
     "worker.execute": _execute,
-    "worker.dummy": _no_step,
+    "worker.dummy": _dummy,
     "device.wait": _wait_for_device,
     "worker.sample": _sample,
     "runner.forward": _launch,

@@ -29,6 +29,7 @@ def _slices(writer: Writer, track: int, rows: pd.DataFrame) -> None:
     free = 0
     for step, begin, end, given in rows[["step", "begin_ns", "end_ns", "given_ns"]].itertuples(index=False):
         start, end = max(int(begin), free), max(int(end), free)
-        writer.begin(track, start, f"step {step}", "device", [], surely_busy_ns=max(end - max(start, int(given)), 0))
+        name = f"step {step}" if step >= 0 else "dummy batch"
+        writer.begin(track, start, name, "device", [], surely_busy_ns=max(end - max(start, int(given)), 0))
         writer.end(track, end)
         free = end

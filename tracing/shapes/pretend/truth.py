@@ -20,15 +20,15 @@ Row = TypeVar("Row", "StepTruth", "DeviceWait")
 class StepTruth:
     """A step on the device (`device-steps-<pid>.jsonl`); times in ns of CLOCK_MONOTONIC.
 
-    `step` is the core's number, -1 where the core did not schedule it.
+    `step` is the core's number, -1 where the core did not schedule it: of a dummy batch too.
     """
 
     step: int
-    kind: str  # prefill, mixed or decode
+    kind: str  # prefill, mixed, decode or dummy
     tokens: int
     launch_ns: int  # when the forward pass was given to the device
     begin_ns: int  # when the device began with it
-    end_ns: int  # when the sampling ended
+    end_ns: int  # when the sampling ended; of a dummy batch, the forward pass
     busy_ns: int  # of the time from begin to end; in the rest it waited for the launch of the sampling
     idle_before_ns: int  # since the end of the step before; -1 for the first
 

@@ -19,6 +19,7 @@ from tracing.shapes.pretend.work import Work, kind_of
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
 
+NO_STEP = -1
 NUMBER = "pretend_step"  # the attribute of a scheduler's output that holds its number in the core
 Method = Callable[..., Any]
 
@@ -29,6 +30,7 @@ class WorkerDevice:
     def __init__(self, work: Work) -> None:
         self._work, self._device = work, PretendEvent.device
         self._scheduled: SchedulerOutput | None = None  # the step that the worker is at
+        self._is_dummy = False  # whether it is at a batch without requests
         self._launch_ns = self._begin_ns = 0  # of its forward pass
         self._last_end_ns = -1
         self._files: TruthFiles | None = None
@@ -39,9 +41,16 @@ class WorkerDevice:
         self._device.step = _number(scheduled)
         self._scheduled = scheduled if scheduled.total_num_scheduled_tokens else None
 
+    def take_dummy(self) -> None:
+        """The worker begins with a batch without requests, which is of no step."""
+        self._device.step, self._scheduled, self._is_dummy = NO_STEP, None, True
+
     def launch_forward(self) -> None:
-        """The model is called. A call that is no step's, as in a profile run, costs nothing."""
-        if self._scheduled is not None:
+        """The model is called. A call that is no batch's, as in a profile run, costs nothing."""
+        if self._is_dummy:
+            self._is_dummy = False
+            self._launch_dummy()
+        elif self._scheduled is not None:
             self._launch_ns = self._device.clock()
             self._begin_ns, _ = self._device.give(self._draw(self._scheduled)[0])
 
@@ -57,22 +66,25 @@ class WorkerDevice:
         scheduled, self._scheduled = self._scheduled, None
         return output if scheduled is None or hasattr(output, "get_output") else _waiting(output)
 
+    def _launch_dummy(self) -> None:
+        """It takes as long as a forward pass of a step that decodes; nothing is sampled."""
+        launch_ns, (busy_ns, _) = self._device.clock(), self._work.draw("decode", NO_STEP)
+        begin_ns, end_ns = self._device.give(busy_ns)
+        self._write_piece(NO_STEP, "dummy", 0, launch_ns, begin_ns, end_ns, busy_ns)
+
     def _draw(self, scheduled: SchedulerOutput) -> tuple[int, int]:
         return self._work.draw(kind_of(scheduled), _number(scheduled))
 
     def _write_step(self, scheduled: SchedulerOutput, busy_ns: int, end_ns: int) -> None:
-        step = StepTruth(
-            step=_number(scheduled),
-            kind=kind_of(scheduled),
-            tokens=scheduled.total_num_scheduled_tokens,
-            launch_ns=self._launch_ns,
-            begin_ns=self._begin_ns,
-            end_ns=end_ns,
-            busy_ns=busy_ns,
-            idle_before_ns=self._begin_ns - self._last_end_ns if self._last_end_ns >= 0 else -1,
-        )
+        number, kind, tokens = _number(scheduled), kind_of(scheduled), scheduled.total_num_scheduled_tokens
+        self._write_piece(number, kind, tokens, self._launch_ns, self._begin_ns, end_ns, busy_ns)
+
+    def _write_piece(
+        self, number: int, kind: str, tokens: int, launch_ns: int, begin_ns: int, end_ns: int, busy_ns: int
+    ) -> None:
+        idle_before_ns = begin_ns - self._last_end_ns if self._last_end_ns >= 0 else -1
         self._last_end_ns = end_ns
-        self._write(step)
+        self._write(StepTruth(number, kind, tokens, launch_ns, begin_ns, end_ns, busy_ns, idle_before_ns))
 
     def _write(self, row: StepTruth | DeviceWait) -> None:
         if folder := os.environ.get(TRACE):
@@ -81,7 +93,7 @@ class WorkerDevice:
 
 
 def _number(scheduled: SchedulerOutput) -> int:
-    return getattr(scheduled, NUMBER, -1)
+    return getattr(scheduled, NUMBER, NO_STEP)
 
 
 def _waiting(output: Any) -> Any:
@@ -117,6 +129,7 @@ def give_steps(work: Work, runner_v2: bool) -> None:
     _change(Scheduler, "schedule", _numbering)
     _change(Worker, "load_model", lambda original: _launching(original, device))
     _change(Worker, "execute_model", lambda original: _before(original, lambda args: device.take(args[1])))
+    _change(Worker, "execute_dummy_batch", lambda original: _before(original, lambda args: device.take_dummy()))
     _change(runner, sample, lambda original: _before(original, lambda args: device.launch_sampling()))
     _change(runner, "sample_tokens", lambda original: _after(original, device.result))
 

@@ -13,7 +13,7 @@ from tracing.breakdown.findings import Findings, findings
 from tracing.shapes.shape import shape_named
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
-SHAPES = ("async", "one-gpu", "one-gpu-device", "straggler", "fork", "in-process")
+SHAPES = ("async", "one-gpu", "one-gpu-device", "straggler", "fork", "in-process", "dp2-experts")
 
 
 class ShapeTraces:

@@ -18,6 +18,7 @@ from tracing.page.tables import steptables
 from tracing.shapes.hindrance import STRAGGLER_FILE
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 from tracing.shapes.pretend.work import SAMPLING_SHARE
+from tracing.shapes.shape import shape_named
 from tracing.shapes.verdict import DEMONSTRATION_TOKENS
 from tracing.timeline.intervals import Pieces, gaps, length, union
 
@@ -27,7 +28,6 @@ __all__ = ["shapes"]  # a fixture that only these tests use
 pytestmark = [pytest.mark.engine, pytest.mark.slow(150), pytest.mark.timeout(2400)]
 
 NO_CAUSE = Explained([])
-WORKERS = {"straggler": 2}  # elsewhere there is one
 LOSSES = ("cut", "died", "not hooked", "dropped", "other tokens")  # what the machine did to it is no loss
 every_shape = pytest.mark.parametrize("name", SHAPES)
 
@@ -71,16 +71,17 @@ def test_the_worker_runs_the_tokens_that_the_core_scheduled(shapes: ShapeTraces,
 
 @every_shape
 def test_each_process_says_what_it_is(shapes: ShapeTraces, name: str) -> None:
-    expected = {"front end": 1, "core": 1, "worker": WORKERS.get(name, 1)}
-    assert shapes.verdict(name).processes == expected
+    assert shapes.verdict(name).processes == shape_named(name).processes
 
 
 @every_shape
 def test_every_nanosecond_of_the_start_is_somebodys(shapes: ShapeTraces, name: str) -> None:
-    [start] = shapes.findings(name).review.starts
-    assert sum(part.ns for part in start.parts) == start.ns
-    assert {"configuration", "executor", "weights", "KV cache"} < {part.stage for part in start.parts}
-    assert start.workers == WORKERS.get(name, 1)
+    starts, of_role = shapes.findings(name).review.starts, shape_named(name).processes
+    assert len(starts) == of_role["core"]
+    for start in starts:
+        assert sum(part.ns for part in start.parts) == start.ns
+        assert {"configuration", "executor", "weights", "KV cache"} < {part.stage for part in start.parts}
+        assert start.workers * len(starts) == of_role["worker"]
 
 
 def test_the_slow_rank_is_named(shapes: ShapeTraces) -> None:
@@ -105,6 +106,23 @@ def test_the_device_was_busy_for_as_long_as_it_says(shapes: ShapeTraces) -> None
     whole = slow.groupby("step").filter(lambda pieces: len(pieces) == 2)
     measured = (whole["end_ns"] - whole["begin_ns"]).sum()
     assert measured == pytest.approx(sum(step.busy_ns for step in steps if step.step in set(whole["step"])), rel=0.02)
+
+
+def test_a_dummy_batch_is_no_idle_time_of_its_device(shapes: ShapeTraces) -> None:
+    """Of each of two devices the truth lies between the two bounds, whose engine works for requests or keeps step. The
+    last pieces are read by nobody: nothing waits for a dummy batch."""
+    folder, timeline = shapes.folder / "dp2-experts", shapes.findings("dp2-experts").timeline
+    truth = read_truth(folder, StepTruth)
+    assert len(truth) == 2
+    for pid, every in truth.items():
+        work = timeline.device[timeline.device["pid"] == pid]
+        read_until = (work["end_ns"] + work["uncertainty_ns"]).max()
+        steps = [step for step in every if step.end_ns <= read_until]
+        assert len(every) - 8 < len(steps)
+        assert (work["step"] < 0).sum() == sum(step.kind == "dummy" for step in steps) > 0
+        most, surely = busy_pieces(work)
+        busy, doubt = sum(step.busy_ns for step in steps), int(work["uncertainty_ns"].sum())
+        assert length(surely) - doubt <= busy <= length(most) + doubt
 
 
 def test_the_devices_idle_time_and_its_causes_are_the_true_ones(shapes: ShapeTraces) -> None:

@@ -109,6 +109,25 @@ def test_an_encoders_work_is_a_piece_before_the_forward(device: Device, file: Pa
     assert pieces[2].begin_ns == pytest.approx(device.busy[3][0], abs=5_000)
 
 
+def test_a_dummy_batch_is_a_piece_of_no_step(device: Device, file: Path) -> None:
+    """An engine that keeps step with others runs it; it begins on the device when the model is launched."""
+    model = launches.begun(lambda: device.work(3 * MS))
+
+    def run(worker: None) -> None:
+        device.now += 2 * MS
+        model()
+
+    run_steps(2, device)
+    for _ in range(2):
+        hooked("worker.dummy", run)(None)
+        device.now += 10 * MS
+    launches.launches.read()
+    pieces = pieces_of(file)
+    assert [piece.step for piece in pieces] == [0, 1, -1, -1]
+    for piece, (begin, end) in zip(pieces[2:], device.busy[-2:], strict=True):
+        assert (piece.begin_ns, piece.end_ns) == pytest.approx((begin, end), abs=5_000)
+
+
 def test_in_standby_the_model_puts_no_event(device: Device, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread has a step still from the last recording: the next one's first sampling ended what began then."""
     model = launches.begun(lambda: device.work(MS))
