@@ -94,8 +94,8 @@ IN_WORKER: tuple[Site, ...] = (
         f"{_GROUP}.combine",
         numbers=("first rank", "last rank"),
     ),
-    # Before each batch the workers of engines that keep step agree on its size; who comes first waits. Where NCCL does it
-    # (without async scheduling) the result is waited for, and with it all that the device was given before.
+    # Before each batch the workers of engines that keep step agree on its size; who comes first waits. Where NCCL does
+    # it (without async scheduling) the result is waited for, and with it all that the device was given before.
     _worker(
         "ranks.agree",
         "wait: other ranks",
