@@ -107,7 +107,7 @@ def main() -> int:
     from tracing.record.folder import new_folder
 
     conditions = [parse(text) for text in args.keep]
-    exporter = Exporter(args.otlp, share(args.sample or "100%")) if args.otlp else None
+    sent = share(args.sample or "100%")
     pid = pid_of(args.target)
     engine = standing_engine(pid)
     if engine and args.dump and not engine.standing.standby:
@@ -116,6 +116,9 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
+    if engine is None and (args.otlp or args.torch or args.nsys):
+        raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
+    exporter = Exporter(args.otlp, sent) if args.otlp else None
     profile = profile_of(args.target, pid, args.torch, args.nsys) if engine else None
     if engine and conditions:
         return keep(engine, conditions, args.out or new_folder(None), exporter, profile, args.seconds or FOR_GOOD_S)
@@ -124,8 +127,6 @@ def main() -> int:
     if engine:
         seconds = args.seconds or (PROFILED_S if args.torch else SECONDS)
         return recording.record(engine, new_folder(args.out), seconds, args.partial, profile)
-    if exporter or args.torch or args.nsys:
-        raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     folder = new_folder(args.out)
     unwatched.sample(pid, args.target, folder, args.seconds or SECONDS)
     print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")

@@ -73,7 +73,7 @@ class StepKind:
     kv_median_ns: int = field(metadata=column("KV connectors and offload", "ns"))
     execute_median_ns: int = field(metadata=column("the rest of what the worker does", "ns"))
     wait_gpu_median_ns: int = field(metadata=column("waiting for the device", "ns"))
-    wait_ranks_median_ns: int = field(metadata=column("waiting in collectives for ranks that come later", "ns"))
+    wait_ranks_median_ns: int = field(metadata=column("waiting for ranks that come later, and for other engines", "ns"))
     wait_pipeline_median_ns: int = field(metadata=column("waiting for the pipeline stage before", "ns"))
     reply_median_ns: int = field(metadata=column("serializing and sending the result to the core", "ns"))
     wait_worker_median_ns: int = field(

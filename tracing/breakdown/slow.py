@@ -22,7 +22,8 @@ from tracing.timeline.steps.workers import core_of
 MOST = 10
 SLOW = 0.05  # of the requests, from which the longest are called slow, where that is more than ten
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
-QUEUED_PART = 0.5  # of a step's excess, from which time in the run queue is, or what the hypervisor took
+QUEUED_PART = 0.5  # of a step's excess, from which more time in the run queue is, or more that the hypervisor took
+MACHINE = ("queued_ns", "throttled_ns", "stolen_ns")  # what kept a step's threads from running
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
@@ -41,7 +42,7 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, machine: MachineSamples)
     real["throttled_ns"], real["stolen_ns"] = machine.samples.between(THROTTLED, start, end), machine.stolen(start, end)
     real["tokens"] = scheduled_tokens(real)
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
-    medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
+    medians = real.groupby("peers")[["ns", *MACHINE, *(f"{phase}_ns" for phase in PHASES)]].median()
     slow = real[real["ns"] > medians["ns"].reindex(real["peers"]).to_numpy()]
     first = real.groupby("pid")["step"].min()
     rows = []
@@ -60,11 +61,12 @@ def _size(tokens: pd.Series) -> np.ndarray:
 
 def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launches: bool) -> str:  # a row of pandas
     excess = row["ns"] - median["ns"]
+    queued, throttled, stolen = (row[name] - median[name] for name in MACHINE)
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {us(row['gc_ns'])}"
-    if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
-        return busy(row["queued_ns"], over_quota=row["throttled_ns"] > QUEUED_PART * row["queued_ns"])
-    if row["stolen_ns"] > QUEUED_PART * max(excess, 0) and row["stolen_ns"] > 1e6:
+    if queued > QUEUED_PART * max(excess, 0) and queued > 1e6:
+        return busy(row["queued_ns"], over_quota=throttled > QUEUED_PART * queued)
+    if stolen > QUEUED_PART * max(excess, 0) and stolen > 1e6:
         return f"the hypervisor took {us(row['stolen_ns'])} of a core on the mean (steal)"
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from probes.columns import column
-from tracing.breakdown.requests.piece import QUOTA, RUN_QUEUE, STOLEN
+from tracing.breakdown.requests.piece import MACHINE
 from tracing.events.contention import STEAL, THREAD, THROTTLED
 from tracing.events.tracefile import read_trace
 from tracing.timeline import contention
@@ -76,17 +76,9 @@ class MachineSamples:
     cores: int  # of the machine, whichever the engine may use: steal is known of all together
 
     def inside(self, pieces: Pieces, processes: set[int]) -> dict[str, int]:
-        """Nanoseconds of some pieces of time by cause, for some cores and workers: estimates, and no more than these.
-
-        Of the time in the run queue, the worst thread's, that in which the quota stopped any is the quota's. Of the
-        rest the hypervisor has what it took of a core on the mean.
-        """
-        start, end = pieces
-        queued = self.samples.queued(self.threads(processes), start, end)
-        over_quota = np.minimum(queued, self.samples.between(THROTTLED, start, end))
-        stolen = np.minimum(end - start - queued, self.stolen(start, end))
-        sums = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
-        return {name: int(ns.sum()) for name, ns in sums.items()}
+        """Nanoseconds of some pieces of time by cause, for some cores and workers: estimates, no more than these."""
+        kept = self.samples.kept(self.threads(processes), *pieces, self.cores)
+        return {name: int(ns.sum()) for name, ns in zip(MACHINE, kept, strict=True)}
 
     def stolen(self, start: Ints, end: Ints) -> np.ndarray:
         """Nanoseconds of each interval that the hypervisor took of a core on the mean."""

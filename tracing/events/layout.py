@@ -80,6 +80,7 @@ CHILD = 5  # (internal id of a child of a request with n > 1, its parent's inter
 # A step has one for its forward pass and one for its sampling. Work that is shorter than the calls that launch it
 # appears as long as these: the device was busy from begin to end at most, and from the last launch to the end at least.
 DEVICE = 7
+UNTIMED = "device time"  # begins what a process that has a device but cannot time it says is missing
 
 # `value` of a span of a coroutine or an async generator: why it ended.
 SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3

@@ -9,7 +9,7 @@ from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.jsonform import known_fields, read_record
-from tracing.events.layout import SCHEMA
+from tracing.events.layout import SCHEMA, UNTIMED
 from tracing.events.schemaone import SCHEMA_ONE
 from tracing.sites.site import Site
 
@@ -75,6 +75,11 @@ class ProcessRecord:
 
     is_lost: bool = False  # its file is: this is what its spans show
     clock_uncertainty_ns: int | None = None  # of one on another machine than the front end
+
+    @property
+    def times_device(self) -> bool:
+        """Whether it has a device, and knows when that works."""
+        return bool(self.device) and not any(each.startswith(UNTIMED) for each in self.missing)
 
 
 def pid_of(path: Path) -> int:

@@ -26,7 +26,7 @@ def own_group() -> Iterator[None]:
     """While the block runs this process has a control group, in which those that it starts are too."""
     group, before = group_of(os.getpid()), present_group()
     try:
-        group.mkdir()
+        group.mkdir(exist_ok=True)  # a killed process of the same number may have left it
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (group / PROCESSES).write_text(str(os.getpid()))
     except OSError as error:

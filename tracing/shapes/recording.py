@@ -16,13 +16,14 @@ from pathlib import Path
 from probes.errors import EnginescopeError
 from probes.processes.child import ChildProcess
 from probes.programs import OWN_PYTHON
-from tracing.events.tracefile import FILE, TraceRecord, read_trace
+from tracing.events.tracefile import TraceRecord, read_trace
 from tracing.record.folder import discard
 from tracing.shapes import nursery, start
 from tracing.shapes.engine import conversation
 from tracing.shapes.shape import Shape
 
 SHAPE_S = 45.0  # until one has been timed: three processes import vLLM one after the other
+HUNG = "TimeoutError: not ended after"  # begins the last line of the log of one that was ended
 LIMIT_S = 900.0  # of one shape: an engine that hangs is ended, and the next shape begins
 
 
@@ -30,6 +31,12 @@ def is_recorded(folder: Path) -> bool:
     """Whether a folder holds a recording whose program ended well."""
     trace = trace_of(folder)
     return trace is not None and trace.exit_code == 0
+
+
+def is_failed(folder: Path, shape: Shape) -> bool:
+    """Whether a folder holds a recording of the shape whose program failed, or was ended: nothing of anybody else's."""
+    trace = trace_of(folder)
+    return trace is not None and trace.exit_code != 0 and trace.command.endswith(f"tracing.demo --shape {shape.name}")
 
 
 def trace_of(folder: Path) -> TraceRecord | None:
@@ -71,12 +78,15 @@ def left(done: int, number: int, began: float) -> str:
 
 def record(shape: Shape, folder: Path, forked: bool) -> bool:
     """Record a shape, and say where its program failed; True in a fork, which is to end."""
-    if (folder / FILE).exists():  # of a program that failed, or was ended
+    if is_failed(folder, shape):
         discard(folder)
-    if not (forked and nursery.can_fork(shape)):
-        run(shape.name, folder)
-    elif nursery.record(shape, folder, log_of(folder)):
-        return True
+    try:
+        if not (forked and nursery.can_fork(shape)):
+            run(shape.name, folder)
+        elif nursery.record(shape, folder, log_of(folder)):
+            return True
+    except EnginescopeError as error:  # something else is in the folder
+        log_of(folder).write_text(f"error: {error}\n")
     if not is_recorded(folder):
         print(f"{shape.name} failed: see {log_of(folder)}", flush=True)
     return False
@@ -92,8 +102,8 @@ def run(name: str, folder: Path) -> None:
     try:
         program.process.wait(LIMIT_S)
     except subprocess.TimeoutExpired:
-        program.end()  # first: its own last words are no reason
+        program.end()  # first: its own last words come before
         with log.open("a") as file:
-            file.write(f"\nTimeoutError: not ended after {LIMIT_S:.0f} s\n")
+            file.write(f"\n{HUNG} {LIMIT_S:.0f} s\n")
     finally:
         program.end()

@@ -13,7 +13,7 @@ from probes.processes.log import first_reason
 from tracing.breakdown.findings import findings
 from tracing.events.tracefile import TraceRecord
 from tracing.shapes.nursery import FORKED
-from tracing.shapes.recording import is_recorded, log_of, trace_of
+from tracing.shapes.recording import HUNG, is_recorded, log_of, trace_of
 from tracing.shapes.shape import SHAPES, Shape
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
@@ -33,9 +33,9 @@ vary: other work on the same cores lengthens what is unexplained.
   that its core had scheduled.
 - *recorder*: what it took of the busiest thread's time while there was traffic: measured in the engine, around one call
   in 32 of each function. [costs.md](costs.md) has what that does to an engine's speed.
-- *holds*: all requests are whole, less than 60 µs of a token (or 1% of a request without tokens) and 3% of a step are
-  unexplained, columns add up, no message arrives before it is sent, and what the shape is there to show was seen; else
-  what was not.
+- *holds*: all requests are whole; less than 60 µs of a token, 1% of a request (where it has 32 tokens, or none) and 3%
+  of a step are unexplained; columns add up, no message arrives before it is sent, the processes are the shape's, and
+  what the shape is there to show was seen; else what was not.
 """
 
 
@@ -60,6 +60,9 @@ def refusal(folder: Path) -> str:
     if not log_of(folder).exists():
         return "it was not recorded"
     text = log_of(folder).read_text(errors="replace")
+    last = text.rstrip().rpartition("\n")[2]
+    if last.startswith(HUNG):  # what it said before is no reason
+        return last
     own = [line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")]
     return first_reason(text) or next(iter(own), "no reason in its log")
 

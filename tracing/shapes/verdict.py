@@ -29,7 +29,7 @@ class ShapeVerdict:
     unexplained_ns_per_token: float | None  # of the median request; None where no request has tokens
     tokens: float  # of the median request
     steps: int
-    step_unexplained_share: float  # of the median step's length
+    step_unexplained_share: float | None  # of the median step's length; None without a step
     columns_off_ns: int  # the most by which a step's parts miss its length, as they do where time counts twice
     negative_hops: int
     token_mismatches: int  # steps in which a worker ran another number of tokens than the core had scheduled
@@ -45,6 +45,7 @@ class ShapeVerdict:
         return (
             self.whole == self.requests > 0
             and self.is_explained
+            and self.step_unexplained_share is not None
             and self.step_unexplained_share < 0.03
             and not (self.columns_off_ns or self.negative_hops or self.token_mismatches)
             and self.processes == self.expected_processes
@@ -77,7 +78,7 @@ def verdict(recorded: Findings, shape: Shape) -> ShapeVerdict:
         unexplained_ns_per_token=review.unexplained_ns_per_token_median,
         tokens=float(np.median([flow.output_tokens for flow in recorded.flows if flow.is_whole] or [0])),
         steps=len(steps),
-        step_unexplained_share=float((steps["unexplained_ns"] / length).median()),
+        step_unexplained_share=float((steps["unexplained_ns"] / length).median()) if len(steps) else None,
         columns_off_ns=columns_off(steps),
         negative_hops=int((recorded.hops["latency_ns"] < 0).sum()),
         token_mismatches=token_mismatches(recorded.timeline),
@@ -92,8 +93,8 @@ def verdict(recorded: Findings, shape: Shape) -> ShapeVerdict:
 def columns_off(steps: pd.DataFrame) -> int:
     """The most nanoseconds by which the parts of a step miss its length.
 
-    What is unexplained is what the columns leave of the length, so that all always add up to it: where an instant
-    counts in two columns it is below 0. So only what is above counts here.
+    What is unexplained is what the columns leave of the length, so that all always add up to it: where more time counts
+    in two columns than in none it is below 0. So only what is above counts here.
     """
     if not len(steps):
         return 0

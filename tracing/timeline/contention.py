@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tracing.events.contention import FILE, THREAD, THROTTLED
+from tracing.events.contention import FILE, STEAL, THREAD, THROTTLED
 from tracing.timeline.intervals import Ints, Pieces, edges, overlap, union
 
 Series = tuple[np.ndarray, np.ndarray]  # moments, totals
+
+
+class Kept(NamedTuple):
+    """Nanoseconds by cause, which exclude each other: estimates."""
+
+    run_queue: np.ndarray
+    quota: np.ndarray
+    stolen: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,17 @@ class Contention:
             for (source, pid, thread), each in self.series.items()
         }
         return Contention(self.moments, series)
+
+    def kept(self, threads: Iterable[tuple[int, int]], start: Ints, end: Ints, cores: int) -> Kept:
+        """What kept some threads, of an engine on a machine of so many cores, from running in each interval.
+
+        Of the time in the run queue, the worst thread's, that in which the quota stopped any is the quota's. Of the
+        rest the hypervisor has what it took of a core on the mean.
+        """
+        queued = self.queued(threads, start, end)
+        over_quota = np.minimum(queued, self.between(THROTTLED, start, end))
+        stolen = np.minimum(end - start - queued, self.between(STEAL, start, end) / cores)
+        return Kept(queued - over_quota, over_quota, stolen)
 
     def queued(self, threads: Iterable[tuple[int, int]], start: Ints, end: Ints) -> Ints:
         """Nanoseconds of each interval in the run queue, of some threads the one that stood there longest."""
@@ -108,10 +128,10 @@ def read(folder: Path) -> Contention:
 
 def _on_any_core(series: Series) -> Series:
     """The total of a control group, which the kernel adds up over the cores, as time in which any core was stopped: at
-    most, between two samples, the time between them.
+    most, between two samples, the time between them. Where the total falls it is another group's from then on.
     """
     moments, totals = series
-    return moments, np.concatenate(([0], np.cumsum(np.minimum(np.diff(totals), np.diff(moments)))))
+    return moments, np.concatenate(([0], np.cumsum(np.clip(np.diff(totals), 0, np.diff(moments)))))
 
 
 def _while_it_grew(series: Series) -> Series:

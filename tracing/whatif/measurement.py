@@ -104,7 +104,7 @@ def present(
 def has_device(folder: Path) -> bool:
     """Whether a process of the engine times what it gives to a device."""
     processes = [processfile.read(path) for path in folder.glob("events-*.bin")]
-    return any(process is not None and process.device for process in processes)
+    return any(process is not None and process.times_device for process in processes)
 
 
 def at_called_site(stage: DelayedStage, look: Block, engine: RecordedEngine) -> DelayedStage:

@@ -47,6 +47,22 @@ def test_a_step_that_the_hypervisor_made_slow_says_so(tmp_path: Path, stolen_ms:
     assert (slowest.step, slowest.reason) == (6, reason)
 
 
+def test_what_the_hypervisor_takes_of_every_step_makes_none_slow(tmp_path: Path) -> None:
+    """An eighth of every step is taken; the seventh of eleven takes 12 ms more than the others' 100."""
+    core = TraceWriter(tmp_path, 11, ["core"], parent=10)
+    for step in range(11):
+        start, longer = step * 100 * MS + 12 * MS * (step > 6), 12 * MS * (step == 6)
+        core.counts(step, {"decode_requests": 2, "decode_tokens": 2})
+        core.span("scheduler.schedule", start, start + 10 * MS + longer, step=step)
+        core.span("scheduler.update", start + 50 * MS + longer, start + 100 * MS + longer, step=step)
+    core.close()
+    recorded(tmp_path, machine=replace(fingerprint(), cores_logical=1))
+    rows = [f"{at * 100 * MS},steal,0,0,{at * 12 * MS}" for at in range(13)]
+    (tmp_path / FILE).write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    slowest = findings(tmp_path).review.slow_steps[0]
+    assert (slowest.step, slowest.reason) == (6, "schedule took 12.00 ms more than usual")
+
+
 def test_what_is_unexplained_in_a_request_has_the_quota_and_the_hypervisor_for_causes(tmp_path: Path) -> None:
     """Of all time a thread stood in the run queue for four tenths, for one of these by the quota; of the rest the
     hypervisor took two of each of four cores."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.house.test_help import ROOT
 from tests.tracing.tracerecords import recorded
-from tracing.shapes import nursery, recording
+from tracing.shapes import nursery, recording, table
 from tracing.shapes.shape import SHAPES, Shape
 
 THREE = [SHAPES[name] for name in ("cpu", "ngram", "tp2")]
@@ -69,16 +69,31 @@ def test_a_folder_of_something_else_is_not_removed(tmp_path: Path, monkeypatch: 
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "mine.py").write_text("1")
     recording.record(SHAPES["server"], tmp_path / "server", forked=False)
+    recorded(tmp_path / "server", exit_code=1, command="python mine.py")
+    recording.record(SHAPES["server"], tmp_path / "server", forked=False)
     assert (tmp_path / "server" / "mine.py").exists()
+
+
+def test_a_folder_of_something_else_stops_no_other_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork finds that out itself."""
+    monkeypatch.setattr(recording, "run", runs())
+    monkeypatch.setattr(recording.conversation, "import_engine", lambda: None)
+    (tmp_path / "fork").mkdir()
+    (tmp_path / "fork" / "mine.py").write_text("1")
+    recording.record_all([SHAPES["fork"], SHAPES["v2-tp2"]], tmp_path, forked=True)
+    assert table.refusal(tmp_path / "fork").startswith(f"{tmp_path / 'fork'} ")
+    assert recording.is_recorded(tmp_path / "v2-tp2")
 
 
 def test_an_engine_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        recording, "OWN_PYTHON", [sys.executable, "-c", "print(7, flush=True); import time; time.sleep(99)"]
+        recording,
+        "OWN_PYTHON",
+        [sys.executable, "-c", "print('OSError: tried again', flush=True); import time; time.sleep(99)"],
     )
     monkeypatch.setattr(recording, "LIMIT_S", 1.0)
     recording.run("cpu", tmp_path / "cpu")
-    assert (tmp_path / "cpu-log.txt").read_text().splitlines()[-1] == "TimeoutError: not ended after 1 s"
+    assert table.refusal(tmp_path / "cpu") == "TimeoutError: not ended after 1 s"
 
 
 def test_a_page_that_cannot_be_written_is_told_before_the_first_engine(tmp_path: Path) -> None:

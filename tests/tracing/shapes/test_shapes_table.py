@@ -49,6 +49,7 @@ def test_what_has_to_hold() -> None:
     assert replace(RIGHT, tokens=1.0, unexplained_share=0.02).holds  # short: few microseconds are a large share
     assert not replace(RIGHT, tokens=1.0, unexplained_ns_per_token=60_000.0).holds
     assert not replace(RIGHT, step_unexplained_share=0.04).holds
+    assert not replace(RIGHT, step_unexplained_share=None).holds  # no step was recorded
     assert not replace(RIGHT, columns_off_ns=1).holds
     assert not replace(RIGHT, negative_hops=1).holds
     assert not replace(RIGHT, token_mismatches=1).holds
@@ -93,6 +94,7 @@ def test_a_row_of_the_table() -> None:
     assert table.cells(misplaced)[0] == "2 + 1 + 2 instead of 1 + 1 + 2" and table.cells(misplaced)[-1] == "no"
     unseen = replace(RIGHT, unshown=("no span of spec.propose", "no span of spec.verify"))
     assert table.cells(unseen)[-1] == "no: no span of spec.propose; no span of spec.verify"
+    assert table.cells(replace(RIGHT, step_unexplained_share=None))[3] == "n/a"
     assert table.cells(wrong)[4:] == ("off by 1,500 ns at most; other tokens in 2 runs", "not known", "no")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from notes.traces import shapetrace
+from tests.shells import until
 from tests.tracing.record.test_contention import slow_step
 from tests.tracing.stories import NS, stream
 from tests.tracing.traces import TraceWriter
@@ -107,7 +107,7 @@ def test_neighbours_work_from_the_first_moment_and_what_they_did_is_written(
     file = tmp_path / hindrance.NEIGHBOUR_FILE
     with hindrance.busy_neighbours():
         assert file.exists()
-        time.sleep(0.15)
+        until(file.read_text)
     assert {json.loads(line)["core"] for line in file.read_text().splitlines()} == {core}
 
 

@@ -119,6 +119,18 @@ def test_where_the_time_of_requests_goes_though_they_began_before_and_have_not_e
     assert request == "a-1" and part == max(use.requests, key=lambda name: use.requests[name])
 
 
+def test_a_time_that_is_shorter_than_a_step_has_a_use_too(tmp_path: Path) -> None:
+    """Whatever lies in it: of a step the front end's part alone, say."""
+    stream(tmp_path, NS, steps=5, ends=False)
+    files = files_of(tmp_path)
+    starts = np.unique(np.concatenate([file.spans["start"] for file in files]))
+    for first in range(0, len(starts) - 6, 2):
+        begin_ns, end_ns = starts[first], starts[first + 6]
+        kept = [(file.spans["start"] >= begin_ns) & (file.spans["start"] < end_ns) for file in files]
+        window = [replace(file, spans=file.spans[inside]) for file, inside in zip(files, kept, strict=True)]
+        assert 0 <= sum(time_use(window, 1.0).requests.values()) <= 1.000001
+
+
 def test_what_most_of_a_requests_time_went_into_stands_beside_it(tmp_path: Path) -> None:
     stream(tmp_path, NS, steps=5, ends=False)
     seen = a_second(tmp_path, {"a-1": 0.0}, 3.0)
@@ -128,7 +140,7 @@ def test_what_most_of_a_requests_time_went_into_stands_beside_it(tmp_path: Path)
 
 
 def shown(seen: EngineActivity) -> str:
-    """The screen as text."""
+    """The screen's last line."""
     out = Console(record=True, width=160, file=StringIO())
     out.print(screen("a server", seen))
     return out.export_text().splitlines()[-1]

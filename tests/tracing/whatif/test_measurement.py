@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
+from tests.tracing.traces import TraceWriter, process_file
 from tests.tracing.whatif.loads.simulatedengine import SimulatedEngine
 from tests.tracing.whatif.loads.simulatedrecords import CORE
 from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
 from tracing.events.delays import FILE, NO_SITE, RECORD
 from tracing.sites.engine import CODES
 from tracing.whatif.answer import WhatIfAnswer
-from tracing.whatif.measurement import Measurement, nested_in, present
+from tracing.whatif.measurement import Measurement, has_device, nested_in, present
 from tracing.whatif.stages import asleep, stages_named
 
 
@@ -98,6 +99,14 @@ def test_without_a_device_nothing_is_delayed_there(tmp_path: Path) -> None:
     assert lines == ["work on device: this engine has no device whose time is known"]
     with pytest.raises(EnginescopeError, match="work on device: this engine has no device"):
         present(stages[1:], look, simulated.recorded(), tmp_path, lines.append)
+
+
+def test_where_a_device_cannot_be_timed_nothing_is_delayed_there(tmp_path: Path) -> None:
+    """Its events failed, say, or are not CUDA's."""
+    TraceWriter(tmp_path, 12, ["worker"]).close(device="xpu")
+    assert has_device(tmp_path)
+    process_file(tmp_path, 12, device="xpu", missing=["device time (RuntimeError: no events)"])
+    assert not has_device(tmp_path)
 
 
 @pytest.mark.parametrize(("worker", "holders"), [(CORE, ["dispatch", "execute"]), (3, ["execute"])])

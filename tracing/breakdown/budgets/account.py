@@ -24,8 +24,7 @@ from tracing.breakdown.budgets.commonwindows import Ranges, common_windows, in_s
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.requests.piece import LOOP, MACHINE, QUOTA, RUN_QUEUE, STOLEN, UNEXPLAINED, WAIT
-from tracing.events.contention import STEAL, THROTTLED
+from tracing.breakdown.requests.piece import LOOP, MACHINE, UNEXPLAINED, WAIT
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import apart, distinct, gaps, overlapping, topmost, union
@@ -143,6 +142,8 @@ def _count(totals: PartTotals, scene: Scene, outside: Intervals, clock: Clock) -
 
 def _passed(axis: Axis, pieces: Rows, window: Rows, start: Rows, end: Rows, clock: Clock) -> Rows:
     """How much of some pieces of the axis lies between two places of a window."""
+    if not len(pieces):  # of records that are shorter than a step
+        return np.zeros(len(start), dtype=np.int64)
     of_piece = axis.shift[axis.intervals.of[axis.top[pieces]]]
     ended = clock(axis.end[pieces] - of_piece)
     before = np.append(0, np.cumsum(ended - clock(axis.start[pieces] - of_piece)))
@@ -196,18 +197,12 @@ def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, fron
 
 
 def _machine_clocks(samples: Contention, cores: int, threads: list[tuple[int, int]]) -> dict[str, Clock]:
-    """By cause how long the worst of some threads had been kept from running by some time, of those that did.
-
-    They exclude each other as in `MachineSamples.inside`.
-    """
+    """By cause how long some threads had been kept from running by some time, of those that did."""
     if len(samples.moments) < 2:
         return {}
-    start, end = samples.moments[:-1], samples.moments[1:]
-    queued = samples.queued(threads, start, end)
-    over_quota = np.minimum(queued, samples.between(THROTTLED, start, end))
-    stolen = np.minimum(end - start - queued, samples.between(STEAL, start, end) / cores)
-    grown = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
-    return {cause: partial(_passed_by, samples.moments, ns) for cause, ns in grown.items() if ns.any()}
+    kept = samples.kept(threads, samples.moments[:-1], samples.moments[1:], cores)
+    grown = zip(MACHINE, kept, strict=True)
+    return {cause: partial(_passed_by, samples.moments, ns) for cause, ns in grown if ns.any()}
 
 
 def _passed_by(moments: Rows, grown: Rows, times: Rows) -> Rows:

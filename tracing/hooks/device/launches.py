@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ...events.layout import DEVICE
+from ...events.layout import DEVICE, UNTIMED
 from .. import _recorder, recorder
 from .eventcalls import EventCalls, EventMethods, runtime_calls
 
@@ -35,7 +35,7 @@ def find_calls() -> EventCalls | None:
         event.query()
     except Exception as error:
         if kind:
-            recorder.note(f"device time ({type(error).__name__}: {error})")
+            recorder.note(f"{UNTIMED} ({type(error).__name__}: {error})")
         return None
     if not kind:
         recorder.say(device="pretend")
@@ -58,7 +58,7 @@ def accelerator(torch: Any) -> str | None:
 
 def give_up(calls: EventCalls, call: str, code: int) -> None:
     """Say why the device is not timed any more."""
-    recorder.note(f"device time ({calls.words(call, code)})")
+    recorder.note(f"{UNTIMED} ({calls.words(call, code)})")
 
 
 def fresh() -> _recorder.Launches:

@@ -20,7 +20,7 @@ OPEN_READING = "TTFT, ITL, latency: how much each grows per unit of delay in eve
 AFTER_A_PAUSE = "work takes longer after a pause, as a model's on a CPU does"
 ABOVE_ONE = {  # by `StageAnswer.takes_processor`
     True: "a spin takes a processor from other processes too",
-    False: f"not for a processor that a spin takes: {AFTER_A_PAUSE}, or what waits for it or its GIL is late by more",
+    False: f"not for a processor that a spin takes: {AFTER_A_PAUSE}, or what waits for it or the GIL is late by more",
     None: "which is not told apart from the spin: more --budget may",
 }
 NO_SPIN = f"its delay takes no processor from others: {AFTER_A_PAUSE}, or what waits for it is late by more"

@@ -162,6 +162,3 @@ def test_events_are_used_again(file: Path) -> None:
         timer.end()
         device.now += 2 * MS
     assert device.made <= 6
-
-
-# --- through the hooks ---
