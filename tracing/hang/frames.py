@@ -66,6 +66,7 @@ COLLECTIVES: tuple[Key, ...] = (
     *((_GROUP, f"GroupCoordinator.{name}") for name in ("send_tensor_dict", "recv_tensor_dict", "barrier")),
     *((_GROUP, f"GroupCoordinator.{name}") for name in ("send", "recv", "send_object", "recv_object")),
     ("vllm/v1/worker/dp_utils.py", "coordinate_batch_across_dp"),
+    ("vllm/v1/worker/gpu/dp_utils.py", "sync_cudagraph_and_dp_padding"),
     ("vllm/distributed/device_communicators/pynccl.py", "PyNcclCommunicator.__init__"),  # ends in a first all_reduce
     (_CORE, "DPEngineCoreProc._has_global_unfinished_reqs"),
 )
