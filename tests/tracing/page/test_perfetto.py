@@ -117,7 +117,8 @@ def test_any_spans_make_a_file_that_nests(
 
 
 def test_a_device_has_a_track(tmp_path: Path) -> None:
-    TraceWriter(tmp_path, 12, ["worker"]).device(0, 100, 200).device(1, 199, 300, given=250).close(device="cuda")
+    worker = TraceWriter(tmp_path, 12, ["worker"]).device(0, 100, 200).device(1, 199, 300, given=250)
+    worker.device(-1, 300, 400).close(device="cuda")
     perfetto.export(timeline.read(tmp_path), [], pd.DataFrame(), tmp_path / "out.pftrace")
     seen = check(tmp_path / "out.pftrace")
-    assert "device ±0.0 µs" in seen["tracks"] and seen["names"] == ["step 0", "step 1"]
+    assert "device ±0.0 µs" in seen["tracks"] and seen["names"] == ["step 0", "step 1", "dummy batch"]
