@@ -32,6 +32,7 @@ from tracing.timeline.intervals import (
 from tracing.timeline.lookups.rows import NONE
 from tracing.timeline.spans import APART
 from tracing.timeline.steps.anatomy import by_kind
+from tracing.timeline.steps.collectives import OTHER_RANKS
 from tracing.timeline.steps.phases import PIPELINE
 
 SHORT_GAP_NS = 20_000
@@ -71,7 +72,7 @@ def causes(index: Index, hops: pd.DataFrame, workers: set[int], busy: Pieces = N
             rows = rows[of_core[rows.index]]
         if share == "work" and len(rows):
             yield Cause(f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], rows[TIMES])
-        elif share == "wait" and (role == "core" or stage == PIPELINE) and len(rows):
+        elif share == "wait" and (role == "core" or stage in (PIPELINE, OTHER_RANKS)) and len(rows):
             yield Cause(str(stage), WAIT_RANK, rows[TIMES])
     for name, rows in hops.groupby("hop"):
         way = rows[rows["core"].isin(mine)] if mine else rows

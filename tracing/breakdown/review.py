@@ -118,7 +118,9 @@ class WorkerUse:
     steps: int = field(metadata=column("those that it ran", "steps"))
     run_median_ns: int = field(metadata=column("the median time in `execute_model` and `sample_tokens`", "ns"))
     own_median_ns: int = field(metadata=column("of it the median without waits and collectives", "ns"))
-    others_median_ns: int = field(metadata=column("of it the median of waiting in collectives for other ranks", "ns"))
+    others_median_ns: int = field(
+        metadata=column("of it the median of waiting for other ranks, and for other engines", "ns")
+    )
     slowest_share: float = field(
         metadata=column("the share of its core's steps in which its own work was the longest", "1")
     )

@@ -23,7 +23,7 @@ MOST = 10
 SLOW = 0.05  # of the requests, from which the longest are called slow, where that is more than ten
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
 QUEUED_PART = 0.5  # of a step's excess, from which more time in the run queue is, or more that the hypervisor took
-MACHINE = ("queued_ns", "throttled_ns", "stolen_ns")  # what kept a step's threads from running
+KEPT = ("queued_ns", "throttled_ns", "stolen_ns")  # what kept a step's threads from running
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
@@ -42,7 +42,7 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, machine: MachineSamples)
     real["throttled_ns"], real["stolen_ns"] = machine.samples.between(THROTTLED, start, end), machine.stolen(start, end)
     real["tokens"] = scheduled_tokens(real)
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
-    medians = real.groupby("peers")[["ns", *MACHINE, *(f"{phase}_ns" for phase in PHASES)]].median()
+    medians = real.groupby("peers")[["ns", *KEPT, *(f"{phase}_ns" for phase in PHASES)]].median()
     slow = real[real["ns"] > medians["ns"].reindex(real["peers"]).to_numpy()]
     first = real.groupby("pid")["step"].min()
     rows = []
@@ -61,7 +61,7 @@ def _size(tokens: pd.Series) -> np.ndarray:
 
 def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launches: bool) -> str:  # a row of pandas
     excess = row["ns"] - median["ns"]
-    queued, throttled, stolen = (row[name] - median[name] for name in MACHINE)
+    queued, throttled, stolen = (row[name] - median[name] for name in KEPT)
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {us(row['gc_ns'])}"
     if queued > QUEUED_PART * max(excess, 0) and queued > 1e6:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from probes.columns import column
-from tracing.breakdown.requests.piece import MACHINE
+from tracing.breakdown.requests.piece import by_cause
 from tracing.events.contention import STEAL, THREAD, THROTTLED
 from tracing.events.tracefile import read_trace
 from tracing.timeline import contention
@@ -77,12 +77,12 @@ class MachineSamples:
 
     def inside(self, pieces: Pieces, processes: set[int]) -> dict[str, int]:
         """Nanoseconds of some pieces of time by cause, for some cores and workers: estimates, no more than these."""
-        kept = self.samples.kept(self.threads(processes), *pieces, self.cores)
-        return {name: int(ns.sum()) for name, ns in zip(MACHINE, kept, strict=True)}
+        kept = by_cause(self.samples.kept(self.threads(processes), *pieces, self.cores))
+        return {name: int(ns.sum()) for name, ns in kept.items()}
 
     def stolen(self, start: Ints, end: Ints) -> np.ndarray:
         """Nanoseconds of each interval that the hypervisor took of a core on the mean."""
-        return self.samples.between(STEAL, start, end) / self.cores
+        return self.samples.stolen(start, end, self.cores)
 
     def threads(self, processes: set[int]) -> list[tuple[int, int]]:
         """The main threads of some cores and workers."""

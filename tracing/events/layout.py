@@ -77,8 +77,9 @@ CHILD = 5  # (internal id of a child of a request with n > 1, its parent's inter
 
 # A piece of a step's work on the device, in a worker: when it began and ended, and when the host had launched all of
 # it, each as low and high half of nanoseconds of CLOCK_MONOTONIC, and by how many nanoseconds begin and end may be off.
-# A step has one for its forward pass and one for its sampling. Work that is shorter than the calls that launch it
-# appears as long as these: the device was busy from begin to end at most, and from the last launch to the end at least.
+# A step has one for its forward pass and one for its sampling, a dummy batch one, of step -1. Work that is shorter than
+# the calls that launch it appears as long as these: the device was busy from begin to end at most, and from the last
+# launch to the end at least.
 DEVICE = 7
 UNTIMED = "device time"  # begins what a process that has a device but cannot time it says is missing
 

@@ -25,6 +25,7 @@ enum {
     MOST_UNREAD = 4,        /* beyond these a step reads before it begins: where nothing waits, nothing else reads */
     WORDS = 7,
 };
+enum { ANNOUNCED, NEAR, CLOSE };
 static const double NS_PER_MS = 1e6;
 static const double DRIFT = 20e-6;   /* by how much two quartz clocks may differ in speed */
 static const double FLOAT = 0x1p-24; /* the time between two events is a 32-bit float */
@@ -55,7 +56,7 @@ typedef struct {
     int sought, reading;
     int launching;
     int64_t step, begun; /* of what the host launches now; step -1: a dummy batch */
-    int is_close;        /* its first launch followed at once */
+    int closeness;       /* of `begun` to its first launch: ANNOUNCED, NEAR or CLOSE */
     int64_t paused;      /* since when its launches rest; 0 where they do not */
     Work *first, **tail; /* given and not read */
     int unread;
@@ -200,14 +201,14 @@ static void read_done(Launches *self) {
 
 /* The launches that have begun are over. */
 static void end_work(Launches *self) {
-    int64_t given = self->calls.clock();
+    int64_t step = self->step, begun = self->begun, given = self->calls.clock();
     self->launching = 0;
     self->paused = 0;
     Work *work = put(self);
     if (!work) return;
     work->next = NULL;
-    work->step = self->step;
-    work->begun = self->begun;
+    work->step = step;
+    work->begun = begun;
     work->given = given;
     *self->tail = work;
     self->tail = &work->next;
@@ -221,7 +222,7 @@ static void resume(Launches *self) {
     if (self->launching && (self->step != current_step || rested > SOON_NS)) end_work(self);
 }
 
-static void begin_work(Launches *self, int is_close) {
+static void begin_work(Launches *self, int closeness) {
     int64_t now = self->calls.clock();
     int is_due = !self->anchor.work || now - self->anchor.looked > ANCHOR_PERIOD_NS;
     if (is_due || self->unread > MOST_UNREAD) {
@@ -232,7 +233,7 @@ static void begin_work(Launches *self, int is_close) {
     self->launching = 1;
     self->step = current_step;
     self->begun = now;
-    self->is_close = is_close;
+    self->closeness = closeness;
 }
 
 /* What `find` gives, an `EventCalls` of device/eventcalls.py or None; 0 where the device is not timed. */
@@ -260,14 +261,14 @@ static int is_timed(Launches *self) {
 
 static PyObject *launches_begin(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Launches *self = (Launches *)object;
-    int is_close = count > 0 && PyObject_IsTrue(args[0]), is_dummy = self->launching && self->step < 0;
+    int closeness = count > 0 && PyObject_IsTrue(args[0]) ? CLOSE : NEAR, is_dummy = self->launching && self->step < 0;
     if ((current_step < 0 && !is_dummy) || !is_timed(self)) Py_RETURN_NONE;
     if (self->paused) resume(self);
     if (!self->launching || self->step != current_step) {
-        begin_work(self, is_close);
-    } else if (is_close && !self->is_close) {
+        begin_work(self, closeness);
+    } else if (closeness > self->closeness) {
         self->begun = self->calls.clock();
-        self->is_close = 1;
+        self->closeness = closeness;
     }
     Py_RETURN_NONE;
 }
@@ -276,7 +277,8 @@ static PyObject *launches_begin_dummy(PyObject *object, PyObject *ignored) {
     Launches *self = (Launches *)object;
     if (current_step >= 0 || !is_timed(self)) Py_RETURN_NONE;
     if (self->paused) resume(self);
-    begin_work(self, 0);
+    read_done(self); /* nothing waits for a dummy batch, so nothing else reads */
+    begin_work(self, ANNOUNCED);
     Py_RETURN_NONE;
 }
 
@@ -313,10 +315,11 @@ static PyObject *launches_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static PyMethodDef methods[] = {
     {"begin", (PyCFunction)(void (*)(void))launches_begin, METH_FASTCALL,
-     "begin(close=False): the thread's step, if it is one of the core's, launches something now; `close` where nothing "
-     "is between. Inside of what has begun only the first close one counts: nothing was launched before it."},
+     "begin(close=False): the thread's step, if it is one of the core's, or a dummy batch that has begun, launches "
+     "something now; `close` where nothing is between. Inside of what has begun only the first close one counts: nothing "
+     "was launched before it."},
     {"begin_dummy", launches_begin_dummy, METH_NOARGS,
-     "A batch of no step begins; what it launches announces itself to `begin`, as a step's does."},
+     "A batch of no step begins; it launches nothing before it calls `begin`."},
     {"pause", launches_pause, METH_NOARGS,
      "More launches of this step follow, most often at once: an event between them would cost as much as one."},
     {"end", launches_end, METH_NOARGS, "The launches that `begin` announced are over."},
@@ -326,7 +329,7 @@ static PyMethodDef methods[] = {
 /* One lives as long as its process, and its events do. */
 PyTypeObject LaunchesType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "_recorder.Launches",
-    .tp_doc = "Launches(list code, find, give_up): `find` is called once, at the first launch of a step, and gives the "
+    .tp_doc = "Launches(list code, find, give_up): `find` is called once, at the first launch, and gives the "
               "functions of the device's events (device/eventcalls.py) or None; `give_up` what it gave, the name of a "
               "call that failed, and its code.",
     .tp_basicsize = sizeof(Launches),

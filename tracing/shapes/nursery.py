@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from probes.errors import EnginescopeError
 from tracing.record import folder as tracefolder
 from tracing.record import trace
 from tracing.record.command import Watchers, environment
@@ -32,7 +33,11 @@ def record(shape: Shape, folder: Path, log: Path) -> bool:
     """Record a shape's demonstration into a folder; True in the fork, which has done it and is to end."""
     command = ["python", "-m", "tracing.demo", "--shape", shape.name]
     words = " ".join([FORKED, *command])
-    folder = tracefolder.new_folder(folder)
+    try:
+        folder = tracefolder.new_folder(folder)
+    except EnginescopeError as error:  # something else is in it
+        log.write_text(f"error: {error}\n")
+        return False
     begun = trace.begin(folder, words, Watchers(nvtx=False, nsys=False, py_spy=0))
     pid = os.fork()
     if pid == 0:

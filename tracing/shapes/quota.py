@@ -28,6 +28,7 @@ def own_group() -> Iterator[None]:
     try:
         group.mkdir(exist_ok=True)  # a killed process of the same number may have left it
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+        (group / LIMIT).write_text(NONE)
         (group / PROCESSES).write_text(str(os.getpid()))
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -80,13 +80,10 @@ def record(shape: Shape, folder: Path, forked: bool) -> bool:
     """Record a shape, and say where its program failed; True in a fork, which is to end."""
     if is_failed(folder, shape):
         discard(folder)
-    try:
-        if not (forked and nursery.can_fork(shape)):
-            run(shape.name, folder)
-        elif nursery.record(shape, folder, log_of(folder)):
-            return True
-    except EnginescopeError as error:  # something else is in the folder
-        log_of(folder).write_text(f"error: {error}\n")
+    if not (forked and nursery.can_fork(shape)):
+        run(shape.name, folder)
+    elif nursery.record(shape, folder, log_of(folder)):
+        return True
     if not is_recorded(folder):
         print(f"{shape.name} failed: see {log_of(folder)}", flush=True)
     return False

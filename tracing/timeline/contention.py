@@ -73,8 +73,12 @@ class Contention:
         """
         queued = self.queued(threads, start, end)
         over_quota = np.minimum(queued, self.between(THROTTLED, start, end))
-        stolen = np.minimum(end - start - queued, self.between(STEAL, start, end) / cores)
+        stolen = np.minimum(end - start - queued, self.stolen(start, end, cores))
         return Kept(queued - over_quota, over_quota, stolen)
+
+    def stolen(self, start: Ints, end: Ints, cores: int) -> np.ndarray:
+        """Nanoseconds of each interval that the hypervisor took of a core on the mean."""
+        return self.between(STEAL, start, end) / cores
 
     def queued(self, threads: Iterable[tuple[int, int]], start: Ints, end: Ints) -> Ints:
         """Nanoseconds of each interval in the run queue, of some threads the one that stood there longest."""

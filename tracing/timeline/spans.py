@@ -247,11 +247,17 @@ def _stopped(files: list[EventFile]) -> pd.DataFrame:
 
 
 def _device(file: EventFile) -> pd.DataFrame:
-    """What the process's device worked on, of times in halves."""
+    """What the process's device worked on since its records are whole, of times in halves.
+
+    What was announced before that and launched after it began in an earlier recording, or before a window.
+    """
     edges = ("begin", "end", "given")
     rows = _fixed(file, DEVICE, (*(f"{edge}_{half}" for edge in edges for half in ("low", "high")), "uncertainty_ns"))
     times = {f"{edge}_ns": rows[f"{edge}_low"] + rows[f"{edge}_high"] * HALF for edge in edges}
-    return rows.assign(**times)[["pid", "step", *times, "uncertainty_ns"]]
+    first_ns, begin = file.process.first_ns, times["begin_ns"]
+    kept = (times["end_ns"] > first_ns) & ~((begin < first_ns) & (times["given_ns"] >= first_ns))
+    times["begin_ns"] = begin.clip(lower=first_ns)
+    return rows.assign(**times)[kept][["pid", "step", *times, "uncertainty_ns"]]
 
 
 def _traced(file: EventFile) -> pd.DataFrame:

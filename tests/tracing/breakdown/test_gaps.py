@@ -51,6 +51,13 @@ def test_a_machine_that_was_not_sampled_is_not_asked(tmp_path: Path, monkeypatch
     assert why.inside(piece(0, 40)) == {"schedule": 20}
 
 
+def test_a_device_waits_for_the_ranks_for_which_its_worker_does(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, CORE, ["core", "worker"]).span("runner.prepare", 10, 100, step=0)
+    core.span("ranks.agree", 30, 80, step=0).close(device="cuda")
+    why = explained(Index(timeline.read(tmp_path)), NO_HOPS, {CORE}, MachineSamples(Contention(), {}, cores=1))
+    assert why.inside(piece(0, 100)) == {"prepare": 40, "wait: other ranks": 50}
+
+
 def test_what_ran_while_a_worker_was_busy_is_no_cause_of_its_gaps(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, CORE, ["core"]).counts(0, {}).span("scheduler.schedule", 10, 30, step=0)
     core.span("scheduler.update", 50, 70, step=0).close()

@@ -75,7 +75,7 @@ def test_a_folder_of_something_else_is_not_removed(tmp_path: Path, monkeypatch: 
 
 
 def test_a_folder_of_something_else_stops_no_other_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fork finds that out itself."""
+    """Where engines are forked, too."""
     monkeypatch.setattr(recording, "run", runs())
     monkeypatch.setattr(recording.conversation, "import_engine", lambda: None)
     (tmp_path / "fork").mkdir()

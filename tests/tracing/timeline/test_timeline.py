@@ -200,6 +200,15 @@ def test_device_work_is_read_with_its_step(tmp_path: Path) -> None:
     ]
 
 
+def test_device_work_of_an_earlier_recording_is_left_out(tmp_path: Path) -> None:
+    """The first piece was read late, the second's launches rested while nothing was recorded, the third ran on into
+    this recording."""
+    worker = TraceWriter(tmp_path, 7, ["worker"]).device(-1, 10, 90).device(5, 20, 130, given=120)
+    worker.device(6, 95, 160).device(7, 160, 170).close(first_ns=100)
+    device = timeline.read(tmp_path).device
+    assert device[["step", "begin_ns", "end_ns"]].to_numpy().tolist() == [[6, 100, 160], [7, 160, 170]]
+
+
 @pytest.mark.parametrize(
     ("last_count", "untold"),
     [("kv_blocks", [NOT_TOLD, NOT_TOLD, 0, 0, -1, -1]), ("sequence_limit", [7, 7, 7, 7, -1, -1])],

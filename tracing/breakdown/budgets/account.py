@@ -24,7 +24,7 @@ from tracing.breakdown.budgets.commonwindows import Ranges, common_windows, in_s
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.requests.piece import LOOP, MACHINE, UNEXPLAINED, WAIT
+from tracing.breakdown.requests.piece import LOOP, MACHINE, UNEXPLAINED, WAIT, by_cause
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import apart, distinct, gaps, overlapping, topmost, union
@@ -200,9 +200,8 @@ def _machine_clocks(samples: Contention, cores: int, threads: list[tuple[int, in
     """By cause how long some threads had been kept from running by some time, of those that did."""
     if len(samples.moments) < 2:
         return {}
-    kept = samples.kept(threads, samples.moments[:-1], samples.moments[1:], cores)
-    grown = zip(MACHINE, kept, strict=True)
-    return {cause: partial(_passed_by, samples.moments, ns) for cause, ns in grown if ns.any()}
+    kept = by_cause(samples.kept(threads, samples.moments[:-1], samples.moments[1:], cores))
+    return {cause: partial(_passed_by, samples.moments, ns) for cause, ns in kept.items() if ns.any()}
 
 
 def _passed_by(moments: Rows, grown: Rows, times: Rows) -> Rows:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracing.timeline.contention import Kept
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.steps.phases import WORKER_WAITS
@@ -40,3 +41,8 @@ def ranks(index: Index, rows: Rows) -> Rows:
     waits = index.has("share", rows, "wait")
     kinds = [waits & index.has("stage", rows, *WORKER_WAITS), waits, *(index.has("role", rows, name) for name in RANK)]
     return np.select(kinds, [WORKER_WAIT, WAIT, *RANK.values()], WORK)
+
+
+def by_cause(kept: Kept) -> dict[str, np.ndarray]:
+    """What kept threads from running, by the names of the causes."""
+    return {RUN_QUEUE: kept.run_queue, QUOTA: kept.quota, STOLEN: kept.stolen}

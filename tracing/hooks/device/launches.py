@@ -62,7 +62,7 @@ def give_up(calls: EventCalls, call: str, code: int) -> None:
 
 
 def fresh() -> _recorder.Launches:
-    """A timer that has not looked for its device yet, which it does at its first step."""
+    """A timer that has not looked for its device yet, which it does at its first launch."""
     return _recorder.Launches(DEVICE, find_calls, give_up)
 
 

@@ -197,8 +197,17 @@ def _dummy(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same on the worker: its device works on it, for no step."""
     set_step(stepnumber.NONE)
     launches.begin_dummy()
+    try:
+        return hook(*args, **kwargs)
+    finally:
+        launches.end()
+
+
+def _agree(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A dummy batch is launched after the engines have agreed on it; a step says itself when it is."""
     result = hook(*args, **kwargs)
-    launches.end()
+    if _recorder.step() == stepnumber.NONE:
+        launches.begin()
     return result
 
 
@@ -226,6 +235,7 @@ NUMBERING: dict[str, Special] = {
     "executor.dummy": _no_step,
     "worker.execute": _execute,
     "worker.dummy": _dummy,
+    "ranks.agree": _agree,
     "device.wait": _wait_for_device,
     "worker.sample": _sample,
     "runner.forward": _launch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,6 +129,49 @@ def test_a_dummy_batch_is_a_piece_of_no_step(device: Device, file: Path) -> None
         assert (piece.begin_ns, piece.end_ns) == pytest.approx((begin, end), abs=5_000)
 
 
+@pytest.mark.parametrize("site", ["graph.run", None])
+def test_the_waiting_before_a_graph_is_no_work_of_a_dummy_batch(site: str | None, device: Device, file: Path) -> None:
+    """Model Runner V1 replays a whole graph without a call that is hooked, V2 with one."""
+    agree = hooked("ranks.agree", lambda: setattr(device, "now", device.now + 20 * MS))
+    replay = hooked(site, lambda: device.work(3 * MS)) if site else lambda: device.work(3 * MS)
+
+    def run(worker: None) -> None:
+        agree()
+        replay()
+
+    run_steps(1, device)
+    hooked("worker.dummy", run)(None)
+    device.now += 10 * MS
+    launches.launches.read()
+    last, (begin, end) = pieces_of(file)[-1], device.busy[-1]
+    assert (last.begin_ns, last.end_ns) == pytest.approx((begin, end), abs=5_000)
+
+
+def test_dummy_batches_are_read_though_nothing_waits_for_them(device: Device, file: Path) -> None:
+    run_steps(1, device)
+    for _ in range(8):
+        hooked("worker.dummy", lambda worker: device.work(3 * MS))(None)
+        device.now += 10 * MS
+    assert [piece.step for piece in pieces_of(file)] == [0, *[-1] * 7]
+
+
+def test_a_dummy_batch_that_fails_ends_too(device: Device, file: Path) -> None:
+    """What the worker runs outside of any step after it is no piece."""
+
+    def fail(worker: None) -> None:
+        raise RuntimeError("out of memory")
+
+    model = launches.begun(lambda: device.work(3 * MS))
+    run_steps(1, device)
+    with pytest.raises(RuntimeError):
+        hooked("worker.dummy", fail)(None)
+    for _ in range(2):
+        model()
+        device.now += 50 * MS
+    launches.launches.read()
+    assert all(piece.end_ns - piece.begin_ns < 10 * MS for piece in pieces_of(file))
+
+
 def test_in_standby_the_model_puts_no_event(device: Device, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread has a step still from the last recording: the next one's first sampling ended what began then."""
     model = launches.begun(lambda: device.work(MS))
@@ -166,3 +210,25 @@ def test_a_failing_event_ends_the_timing_and_nothing_else(
     assert numbers(file, layout.DEVICE) == []
     assert sum(row["site"] == CODES["worker.execute"] for row in records(file)) == 4
     assert "device time (RuntimeError: device lost)" in capsys.readouterr().err
+
+
+def test_a_piece_is_of_the_step_that_launched_it_though_another_begins_meanwhile(
+    device: Device, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's own event may let another thread run while it is put."""
+
+    def begin() -> None:
+        _recorder.set_step(9)
+        launches.launches.begin()
+
+    class Yielding(Event):
+        def record(self, stream: object) -> None:
+            super().record(stream)
+            if _recorder.step() == 1:
+                other = threading.Thread(target=begin)
+                other.start()
+                other.join()
+
+    monkeypatch.setattr(device, "event", lambda: Yielding(device))
+    run_steps(2, device)
+    assert [piece.step for piece in pieces_of(file)] == [0, 1]
