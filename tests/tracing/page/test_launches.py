@@ -47,8 +47,8 @@ def test_launches_are_no_work_and_no_worker_is_idle(tmp_path: Path) -> None:
     assert [worker.idle_share for worker in recorded.review.workers] == [None, None]
     assert [worker.slowest_share for worker in recorded.review.workers] == [0.0, 1.0]
     for text in shown(recorded):
-        assert "forward (launch)" in text and "slowest in" in text
-        assert "model" not in text and "idle" not in text
+        assert "model (launch)" in text and "slowest in" in text
+        assert "forward (launch)" not in text and "idle" not in text
 
 
 def test_on_a_cpu_they_are_the_work_itself(tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_a_launch_is_not_compared_with_the_work(tmp_path: Path) -> None:
     both = [two_workers(tmp_path / name, device) for name, device in (("cpu", None), ("gpu", "cuda"))]
     [changes] = trace_changes(*both).values()
     lengths = {change.stage: (change.before_ns, change.after_ns) for change in changes}
-    assert lengths["model"] == (200_000, 0) and lengths["forward (launch)"] == (0, 200_000)
+    assert lengths["model"] == (200_000, 0) and lengths["model (launch)"] == (0, 200_000)

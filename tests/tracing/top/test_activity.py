@@ -69,7 +69,7 @@ def test_on_a_device_a_launch_is_called_one_and_the_workers_time_says_nothing(tm
     core.span("scheduler.update", 900 * MS, 1000 * MS, step=0).close(device="cuda")
     seen = a_second(tmp_path, {}, 1.0)
     assert (seen.use.worker_busy, seen.use.device_busy) == (None, 0.69)
-    assert seen.use.phases["forward (launch)"] == 0.05 and "model" not in seen.use.phases
+    assert seen.use.phases["model (launch)"] == 0.05 and "model" not in seen.use.phases
     assert "ms, device busy 69% at most, running 1" in line(seen)
 
 

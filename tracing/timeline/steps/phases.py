@@ -55,7 +55,7 @@ TITLES = {
     "wait_worker": "wait: worker",
     "gc": "garbage collection",
 }
-LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft", "collective": "collective"}
+LAUNCHES = ("model", "sample", "draft", "collective")
 # Of several the highest counts.
 WORKER_WORK, CORE_WORK, REPLY, WORKER_WAIT, EARLIER, OTHER, LOOP, WAIT = range(7, -1, -1)
 WORKER_WAITS = ("wait: GPU", OTHER_RANKS, PIPELINE)
@@ -73,10 +73,12 @@ class Shares(NamedTuple):
 
 
 def title(phase: str, on_device: bool = False) -> str:
-    """A phase as tables and sentences call it; what a worker gives to a device is a launch there."""
-    if on_device and phase in LAUNCHES:
-        return LAUNCHES[phase] + LAUNCH
-    return TITLES.get(phase, phase.replace("_", " "))
+    """A phase as tables and sentences call it; what a worker gives to a device is a launch there.
+
+    A phase is not called as one of several stages that it holds: the model's has the logits beside the forward.
+    """
+    name = TITLES.get(phase, phase.replace("_", " "))
+    return name + LAUNCH if on_device and phase in LAUNCHES else name
 
 
 def phase_of(stage: str, role: str) -> int:
