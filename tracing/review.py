@@ -48,14 +48,14 @@ def parser() -> argparse.ArgumentParser:
         dest="from_s",
         type=seconds,
         metavar="S",
-        help="only what began at least S seconds after the start of the trace",
+        help="only what began at least S seconds after the first span, which comes later than the program's start",
     )
     arguments.add_argument(
         "--to",
         dest="to_s",
         type=seconds,
         metavar="S",
-        help="only what began less than S seconds after the start of the trace",
+        help="only what began less than S seconds after the first span",
     )
     arguments.add_argument(
         "--requests",

@@ -56,10 +56,16 @@ def chosen(choice: WindowChoice, timeline: Timeline, flows: list[Flow]) -> Trace
     steps = timeline.spans.loc[timeline.spans["site"] == "scheduler.schedule", "start_ns"]
     if not inside and not steps.between(start, end, inclusive="left").any():
         raise usage_error(
-            f"no request was called and no step began between {(start - begun) / 1e9:g} s and {(end - begun) / 1e9:g} "
-            f"s: the trace is {(ended - begun) / 1e9:.2f} s long"
+            f"no request was called and no step began {_stretch(choice)}: the trace ends at "
+            f"{(ended - begun) / 1e9:.2f} s, and second 0 is its first span, not the start of the program"
         )
     return _window(start, end, begun, inside, flows)
+
+
+def _stretch(choice: WindowChoice) -> str:
+    if choice.to_s is None:
+        return f"after {choice.from_s or 0:g} s"
+    return f"between {choice.from_s or 0:g} s and {choice.to_s:g} s"
 
 
 def origin_ns(timeline: Timeline) -> int:

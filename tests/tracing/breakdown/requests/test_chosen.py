@@ -76,8 +76,9 @@ def test_a_part_says_what_it_is(tmp_path: Path) -> None:
     [
         (
             WindowChoice(from_s=90),
-            "no step began between 90 s and .* the trace is 5.50 s long",
+            "no step began after 90 s: the trace ends at 5.50 s, and second 0 is its first span, not the start of the",
         ),
+        (WindowChoice(from_s=90, to_s=95), "no step began between 90 s and 95 s: the trace ends at 5.50 s"),
         (WindowChoice(requests=(6, 7)), "there is no request 6: the trace has 5, numbered from 1"),
     ],
 )
