@@ -22,6 +22,7 @@ SMALL = 0.005  # of the larger total: stages below it on both sides are taken to
 TOTAL, SMALLER = "all", "smaller stages"
 BLOCKS = 8
 NAMED = 3  # stages of a sentence
+NONE_SEEN = "no difference seen"  # as `offline.compare` says it
 CHANGE_COLUMNS = ("stage", "before", "after", "change", "95 % interval", "verdict")
 
 
@@ -56,8 +57,18 @@ class StageChange:
     @property
     def sentence(self) -> str:
         """`schedule +2.00 ms (+1.90 ms to +2.10 ms)`."""
+        return f"{self.stage} {self._growth}"
+
+    @property
+    def times(self) -> str:
+        """`419.84 ms, before 333.44 ms: +86.40 ms (-40.34 ms to +213.13 ms), no difference seen`."""
+        seen = "" if self.lo_ns is None or self.grew or self.shrank else f", {NONE_SEEN}"
+        return f"{us(self.after_ns)}, before {us(self.before_ns)}: {self._growth}{seen}"
+
+    @property
+    def _growth(self) -> str:
         ends = "interval not known" if self.lo_ns is None else f"{signed(self.lo_ns)} to {signed(self.hi_ns)}"
-        return f"{self.stage} {signed(self.change_ns)} ({ends})"
+        return f"{signed(self.change_ns)} ({ends})"
 
 
 def changes_sentence(stages: Sequence[StageChange]) -> str:

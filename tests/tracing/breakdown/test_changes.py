@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tracing.breakdown.changes import SMALLER, TOTAL, Budget, block_means, stage_changes
+from tracing.breakdown.changes import SMALLER, TOTAL, Budget, StageChange, block_means, stage_changes
 
 MS = 1e6
 
@@ -18,6 +20,14 @@ def test_the_stage_that_grew_is_named_with_its_interval() -> None:
     assert (schedule.stage, schedule.grew, schedule.shrank) == ("schedule", True, False)
     assert schedule.sentence == "schedule +2.00 ms (+918.3 µs to +3.08 ms)"  # ± t(1 - 0.025 / 3, 2 df) · 0.141 ms
     assert not (forward.grew or forward.shrank or total.grew)
+
+
+def test_of_a_whole_that_only_scatters_no_difference_is_said_to_be_seen() -> None:
+    whole = StageChange(TOTAL, 333.44 * MS, 419.84 * MS, -40.34 * MS, 213.13 * MS)
+    assert whole.times == "419.84 ms, before 333.44 ms: +86.40 ms (-40.34 ms to +213.13 ms), no difference seen"
+    assert replace(whole, lo_ns=40 * MS).times == "419.84 ms, before 333.44 ms: +86.40 ms (+40.00 ms to +213.13 ms)"
+    unknown = replace(whole, lo_ns=None, hi_ns=None)
+    assert unknown.times == "419.84 ms, before 333.44 ms: +86.40 ms (interval not known)"
 
 
 def test_one_replicate_has_no_interval_and_tells_nothing() -> None:

@@ -168,7 +168,7 @@ def test_the_whole_name_tells_the_family(tmp_path: Path, capsys: pytest.CaptureF
     work = review_report(before).work
     assert work is not None and [FAMILIES[code] for code in work["family"]] == [ATTENTION, GRAPH]
     nsyscommand.compare(review_report(before), review_report(after), console())
-    assert "All kernels take 40.0 µs, before 20.0 µs; no stage can be said" in capsys.readouterr().out
+    assert "All kernels take 40.0 µs, before 20.0 µs: +20.0 µs (interval not known); no stage" in capsys.readouterr().out
 
 
 def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def test_the_stage_that_grew_is_the_first_thing_said(tmp_path: Path, capsys: pyt
     before, after = decode_steps(tmp_path / "before", 100), decode_steps(tmp_path / "after", 2100)
     assert review.compare(before, after) == 0
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first.startswith("A decode step takes 2.5 µs, before 0.5 µs; schedule +2.0 µs (+2.0 µs to +2.0 µs).")
+    change = "+2.0 µs (+2.0 µs to +2.0 µs)"
+    assert first == f"A decode step takes 2.5 µs, before 0.5 µs: {change}; schedule {change}."
     [row] = [line.split() for line in rest if line.startswith("schedule ")]
     assert row[-1] == "grew"
     assert "the intervals say nothing of other engine starts" in rest[-1]

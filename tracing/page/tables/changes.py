@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from probes.console import show_text, table, us
+from probes.console import show_text, table
 from tracing.breakdown.changes import CHANGE_COLUMNS, StageChange, change_cells, changes_sentence
 
 
@@ -29,8 +29,7 @@ def show(changes: Mapping[str, Sequence[StageChange]], words: ChangeWords, out: 
         show_text(out, words.nothing)
         return
     for part, (whole, *others) in compared.items():
-        times = f"{words.sentence(part)} {us(whole.after_ns)}, before {us(whole.before_ns)}"
-        show_text(out, f"{times}; {changes_sentence(others)}.", "bold")
+        show_text(out, f"{words.sentence(part)} {whole.times}; {changes_sentence(others)}.", "bold")
     for part, each in compared.items():
         columns = [words.rows, *CHANGE_COLUMNS[1:]]
         table(out, words.title(part), columns, [change_cells(change) for change in each])
