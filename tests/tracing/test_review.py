@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from probes.columns import markdown
+from probes.console import percent
 from probes.errors import EnginescopeError
 from tests.tracing.stories import NS, batch, stream
 from tests.tracing.tracerecords import recorded
@@ -46,6 +47,18 @@ def test_what_is_printed_and_written(tmp_path: Path) -> None:
     header = (folder / "t.csv").read_text().splitlines()[0]
     assert header.startswith("start_ns,end_ns,site,stage,role")
     assert markdown(SpanRow) in (folder / "t.csv.columns.md").read_text()
+
+
+def test_the_parts_of_a_request_too_small_to_be_shown_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream(tmp_path, [10**9, *NS])
+    assert review.review(tmp_path) == 0
+    budget = findings.findings(tmp_path).review.budget
+    small = [part.share for part in budget if part.share < 0.0005 and part.stage != "unexplained"]
+    line = f"{len(small)} parts under 0.05% each, together {percent(sum(small))}"
+    assert f"\nand {line}\n" in capsys.readouterr().out
+    assert line in (tmp_path / "review.html").read_text()
 
 
 def test_every_key_is_explained_beside_the_review(tmp_path: Path) -> None:

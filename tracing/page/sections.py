@@ -180,8 +180,15 @@ def _budget_table(rows: Rows) -> str:
     large = html.table(BUDGET, [row for row in rows if is_large(row)], share=3)
     if not small:
         return large
-    words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {percent(sum(row[-1] for row in small))}"
-    return f"{large}<details><summary>{words}</summary>{html.table(BUDGET, small, share=3)}</details>"
+    return f"{large}<details><summary>{small_parts(rows)}</summary>{html.table(BUDGET, small, share=3)}</details>"
+
+
+def small_parts(rows: Rows) -> str:
+    """How many rows of the budget are not shown at first sight, and their share; empty where all are."""
+    shares = [row[-1] for row in rows if not is_large(row)]
+    if len(shares) < 2:
+        return f"{len(shares)} part under {SHOWN_SHARE:.2%}: {percent(shares[0])}" if shares else ""
+    return f"{len(shares)} parts under {SHOWN_SHARE:.2%} each, together {percent(sum(shares))}"
 
 
 def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

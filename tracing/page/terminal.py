@@ -19,8 +19,11 @@ def show(findings: Findings, out: Console) -> None:
     _head(findings, out)
     table(out, "how long requests took", firstscreen.LATENCIES, firstscreen.latency_rows(review.latencies))
     table(out, "load", firstscreen.LOAD, firstscreen.load_rows(review.load), (3,))
-    large = [[*row[:-1], percent(row[-1])] for row in sections.budget_rows(review) if sections.is_large(row)]
+    budget = sections.budget_rows(review)
+    large = [[*row[:-1], percent(row[-1])] for row in budget if sections.is_large(row)]
     table(out, "where a request's time goes", sections.BUDGET, large)
+    if small := sections.small_parts(budget):
+        show_text(out, f"and {small}")
     table(out, "slow requests", sections.SLOW_REQUESTS, sections.slow_request_rows(review), (3,))
     table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, launches))
     if steptables.overlapping(review.steps):
