@@ -16,7 +16,7 @@ from tracing.nsys import capture
 from tracing.page import html
 from tracing.page.drawings import flame, lanes
 from tracing.page.drawings.lanes import Bar, Lane
-from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
+from tracing.page.tables import devicewaits, firstscreen, prefixcache, queue, starts, steptables, watchers
 from tracing.page.tables.requesttable import request_table
 from tracing.timeline.requests import Flow
 from tracing.timeline.spans import on_device
@@ -166,7 +166,7 @@ def _steps(findings: Findings) -> str:
     if len(review.workers) > 1:
         parts.append(html.table(*steptables.worker_table(review)))
         parts.append(f"<p>{escape_html(steptables.straggler(review.workers))}</p>")
-    parts += [f"<p>{escape_html(watchers.sentence(device))}</p>" for device in review.devices]
+    parts += [f"<p>{escape_html(devicewaits.sentence(device))}</p>" for device in review.devices]
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from probes.console import percent, show_text, table
 from tracing.breakdown.findings import Findings
 from tracing.page import sections
-from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
+from tracing.page.tables import devicewaits, firstscreen, prefixcache, queue, starts, steptables, watchers
 from tracing.timeline.spans import on_device
 
 MOST_STEPS = 5
@@ -32,8 +32,7 @@ def show(findings: Findings, out: Console) -> None:
         table(out, "workers", *steptables.worker_table(review))
         if sentence := steptables.straggler(review.workers):
             show_text(out, sentence)
-    for device in review.devices:
-        show_text(out, watchers.sentence(device))
+    devicewaits.show(review.devices, out)
     queue.show(review, out)
     prefixcache.show(review, out)
     columns, slow = sections.slow_steps(review)

@@ -13,7 +13,7 @@ from tests.tracing.timeline.stepcolumns import divided, phases_of
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
-from tracing.page.tables import steptables, watchers
+from tracing.page.tables import devicewaits, steptables
 from tracing.sites.engine import SITES as SITE_TABLE
 from tracing.timeline.steps.phases import NAMES, phase_of
 
@@ -166,4 +166,4 @@ def test_on_a_device_the_workers_stages_are_launches_and_its_device_is_busy(tmp_
     assert review.steps[0].worker_idle_share is None and review.steps[0].model_median_ns == 80_000
     device = review.devices[0]
     assert (device.window_ns, device.busy_ns, device.busy_least_ns) == (2_000_000, 1_200_000, 1_000_000)
-    assert "GPU 0 waited at least 40.0% of the time (busy for 50.0% to 60.0%" in watchers.sentence(device)
+    assert "GPU 0 waited at least 40.0% of the time (busy for 50.0% to 60.0%" in devicewaits.sentence(device)

@@ -55,9 +55,7 @@ def test_two_folders_are_compared_by_family(tmp_path: Path, capsys: pytest.Captu
     assert torchsumscommand.compare(before, after) == 0
     sentence = capsys.readouterr().out.splitlines()[0]
     change = "+20.0 µs (+20.0 µs to +20.0 µs)"
-    assert sentence == (
-        f"The kernels of a prefill step take 133.0 µs, before 113.0 µs: {change}; attention {change}."
-    )
+    assert sentence == (f"The kernels of a prefill step take 133.0 µs, before 113.0 µs: {change}; attention {change}.")
 
 
 def test_the_sums_are_printed_though_nothing_can_explain_their_csv(

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from probes.console import Rows, percent, table, us
 from tracing.breakdown.otherwatchers import (
-    GpuDevice,
     GpuStage,
     GpuSummary,
     LargestOperator,
@@ -17,7 +16,7 @@ from tracing.breakdown.otherwatchers import (
 )
 from tracing.breakdown.review import Review
 from tracing.page import html
-from tracing.page.tables import kernels
+from tracing.page.tables import devicewaits, kernels
 
 Section = tuple[str, str, str]  # heading, a sentence, HTML
 
@@ -29,7 +28,6 @@ GPU_STAGES = ["step", "stage", "steps", "kernels", "their time", "copies", "thei
 GPU_SUMS = ["stage", *GPU_STAGES[3:]]
 GPU_BUSY = ["GPU", "steps", "time", "busy", "idle", "in gaps over 20 µs", "gaps"]
 NAME_WIDTH = 60  # of a kernel's name on a terminal
-COUNTED_CAUSES = 0.001  # of the window: smaller ones are summed up as "other"
 
 
 def show(review: Review, out: Console) -> None:
@@ -171,31 +169,11 @@ def show_gpu(gpu: GpuSummary, out: Console) -> None:
     table(out, title, GPU_STAGES, gpu_stage_rows(gpu), (1,))
     table(out, "the GPU's work outside of steps (sums)", GPU_SUMS, gpu_sum_rows(gpu))
     table(out, "busy and idle", GPU_BUSY, gpu_busy_rows(gpu), (1,))
-    out.print()
-    for device in gpu.devices:
-        out.print(sentence(device), markup=False, soft_wrap=True)
-
-
-def sentence(device: GpuDevice) -> str:
-    """`GPU 0 waited 18 % of decode: 9 % schedule, 6 % detokenize on the front end, 3 % ZMQ`."""
-    whole = max(device.window_ns, 1)
-    shares = [(each.cause, each.ns / whole) for each in device.causes if each.ns / whole >= COUNTED_CAUSES]
-    other = device.gap_ns / whole - sum(share for _, share in shares)
-    if shares and other >= COUNTED_CAUSES / 10:
-        shares.append(("other", other))
-    of = "the time" if device.kind == "all" else device.kind
-    causes = ", ".join(f"{share:.1%} {cause}" for cause, share in shares)
-    doubt = (device.busy_ns - device.busy_least_ns) / whole
-    least = "at least " if doubt > COUNTED_CAUSES else ""
-    waited = f"GPU {device.device} waited {least}{device.gap_ns / whole:.1%} of {of}"
-    if least:
-        busy = f"{device.busy_least_ns / whole:.1%} to {device.busy_ns / whole:.1%}"
-        waited += f" (busy for {busy}: what it did while the host still launched is not known)"
-    return f"{waited}: {causes}" if causes else waited
+    devicewaits.show(gpu.devices, out)
 
 
 def _gpu(gpu: GpuSummary) -> Section:
-    sentences = "".join(f"<p>{escape_html(sentence(device))}</p>" for device in gpu.devices)
+    sentences = "".join(f"<p>{escape_html(devicewaits.sentence(device))}</p>" for device in gpu.devices)
     return (
         "What the GPU did, and what it waited for",
         "From Nsight Systems: kernels and copies by the stage that launched them: medians a step, and outside of steps "
