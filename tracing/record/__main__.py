@@ -152,7 +152,7 @@ def recorded(command: list[str], out: Path | None, watchers: Watchers, partial: 
         with patient():
             left = linger(folder)
             outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
-            problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
+            problems = outlived + missing(folder, command, code) + (capture.finish(folder) if watchers.nsys else [])
     except (EnginescopeError, KeyboardInterrupt):
         if not has_run and not any(folder.glob("process-*.json")):
             discard(folder)

@@ -23,6 +23,7 @@ from tracing.sites.engine import SITES
 
 RECORD = "python -m tracing.record"
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
+BY_SIGNAL = 128  # above it are the exit codes of commands that a signal ended
 ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 
 
@@ -84,10 +85,12 @@ def patient() -> Iterator[None]:
         restore()
 
 
-def missing(folder: Path, command: list[str]) -> list[str]:
-    """What was not watched though it should have been, a line each."""
+def missing(folder: Path, command: list[str], code: int = 0) -> list[str]:
+    """What was not watched though it should have been, a line each; `code` is the command's exit code."""
     reports = processes(folder)
     inner = [f"a recorder inside the command took over; what it recorded is in {path}" for path in taken_over(folder)]
+    if not reports and not inner and code > BY_SIGNAL:  # it may have been about to load it: no reason is guessed
+        return ["no process of the command had loaded enginescope when a signal ended it"]
     if not reports:
         return [f"no process of the command loaded enginescope: {why}" for why in inner or [why_none(command)]]
     roles = {role for process in reports for role in process.serves}

@@ -86,6 +86,18 @@ def test_a_command_without_an_engine_leaves_no_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_of_a_command_that_a_signal_ended_no_reason_is_guessed(tmp_path: Path, number: signal.Signals) -> None:
+    """It may have been about to load the hooks."""
+    done = record(tmp_path / "t", "sh", "-c", f"kill -{number} $$")
+    assert done.returncode == 128 + number
+    assert done.stderr.splitlines() == [
+        "INCOMPLETE: no process of the command had loaded enginescope when a signal ended it",
+        f"the command ended with exit code {128 + number}",
+        "nothing was recorded, and no folder is left",
+    ]
+
+
 @pytest.mark.skipif(program("py-spy") is None, reason="no py-spy here: pip install py-spy")
 def test_samples_of_the_recorder_alone_are_no_recording(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", "sleep", "1"]
