@@ -193,7 +193,7 @@ class Review:
     devices: tuple[GpuDevice, ...] = field(
         metadata=column("how the workers' devices spent the steps, by the recorder; empty: none, or not known")
     )
-    hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
+    hops: tuple[HopKind, ...] = field(metadata=column("messages between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
     slow_requests: tuple[SlowRequests, ...] = field(metadata=column("the slowest 5 %, but at least ten, by reason"))
     starvation: Starvation | None = field(
