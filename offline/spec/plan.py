@@ -19,6 +19,7 @@ from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
 from probes.errors import usage_error
 from probes.machine import Machine
+from probes.plurals import counted
 
 DEFAULT_LIMIT_S = 540.0  # the default run stays under ten minutes with something to spare
 BATCH_SIZES = (1, 4, 8, 16)
@@ -205,10 +206,9 @@ class Plan:
             f"{listed(spec.output_len)} generated",
             f"batch sizes    {', '.join(map(str, spec.batch_size))}",
             *([f"temperature    {listed(spec.temperature)} (0 is greedy), {SAMPLED}"] if any(spec.temperature) else []),
-            f"arms           {len(self.grid)} engine configurations",
-            *(f"  {arm.name:40} {len(arm.cells)} cells" for arm in self.grid),
-            f"starts         {sum(len(each.arms) for each in self.passes())} engines, {spec.starts} or more an arm; "
-            f"{self._turns()}",
+            f"arms           {counted(len(self.grid), 'engine configuration')}",
+            *(f"  {arm.name:40} {counted(len(arm.cells), 'cell')}" for arm in self.grid),
+            f"starts         {self._starts()}; {self._turns()}",
             f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials in each start",
             f"trials         {self.trials}",
             *([f"recorded       {self.traced} more, {TRACED}"] if spec.trace else []),
@@ -216,6 +216,10 @@ class Plan:
             f"{self.slowness * KERNEL_S * 1e3:.0f} ms, as here)",
         ]
         return "\n".join([*lines, *(f"note           {note}" for note in notes)])
+
+    def _starts(self) -> str:
+        engines = counted(sum(len(each.arms) for each in self.passes()), "engine")
+        return f"{engines} or more" if len(self.grid) == 1 else f"{engines}, {self.spec.starts} or more an arm"
 
     def _turns(self) -> str:
         if len(self.grid) == 1:

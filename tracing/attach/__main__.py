@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
+from probes.plurals import counted
 
 if TYPE_CHECKING:
     from tracing.attach.engine import StandingEngine
@@ -190,7 +191,7 @@ def stream(engine: StandingEngine, exporter: Exporter, seconds: float) -> int:
     until_ns = time.monotonic_ns() + round(seconds * 1e9)
     with turned_on(engine) if engine.standing.standby else nullcontext():
         requests.run(until_ns)
-    print(f"{requests.sent} requests sent to {exporter.url}")
+    print(f"{counted(requests.sent, 'request')} sent to {exporter.url}")
     if requests.left_out:
         print(f"{requests.left_out} had begun before the watch, or took longer than {LONGEST_S:g} s: left out")
     return 0

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from probes.plurals import counted
 from tracing.breakdown.requests.hops import impossible
 from tracing.breakdown.starts import EngineStart
 from tracing.events.processfile import pid_of
@@ -34,13 +35,14 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
     early = [flow for flow in flows if flow.missing == NO_START]
     if early:
         lines.append(
-            f"{_requests(len(early))} already in progress when the recording began{_oldest(timeline, early)}: "
+            f"{counted(len(early), 'request')} already in progress when the recording began{_oldest(timeline, early)}: "
             "cut at the start"
         )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
     if any(process.first_ns for process in timeline.processes) and not died(timeline):
         late = [flow for flow in cut if flow.missing[-1:] == NO_END]
-        lines += [f"{_requests(len(late))} still in progress when the recording ended: cut at the end"] if late else []
+        if late:
+            lines.append(f"{counted(len(late), 'request')} still in progress when the recording ended: cut at the end")
         cut = [flow for flow in cut if flow not in late]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)
@@ -56,10 +58,6 @@ def _oldest(timeline: Timeline, early: list[Flow]) -> str:
     first_ns = max(process.first_ns for process in timeline.processes)
     ran_s = (first_ns - min(flow.start_ns for flow in early)) / 1e9
     return f", the oldest for {ran_s:.1f} s" if ran_s >= 0.1 else ""
-
-
-def _requests(count: int) -> str:
-    return f"{count} request" if count == 1 else f"{count} requests"
 
 
 def empty_files(timeline: Timeline) -> list[str]:

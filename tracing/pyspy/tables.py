@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from probes.plurals import counted
 from tracing.breakdown.otherwatchers import SampledLine, SampledStage, SampledThread, SampleSummary
 from tracing.pyspy import attribution, lost, recording, samples, stacks
 from tracing.pyspy.events import Stack
@@ -53,7 +54,8 @@ def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Itera
     about = read.recording
     yield (
         f"{about.version}, {about.rate} a second asked, {read.rate:.0f} taken: {read.rounds:,} rounds, "
-        f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(read.names)} threads"
+        f"{counted(len(frame), 'sample')} of {counted(frame['pid'].nunique(), 'process', 'processes')}, "
+        f"{counted(len(read.names), 'thread')}"
     )
     yield from _clock(read)
     if timeline is not None:

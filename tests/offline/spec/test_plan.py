@@ -213,3 +213,12 @@ def test_more_starts_of_fewer_arms_are_nothing_that_was_given_up(monkeypatch: py
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     spec, note = complete(Spec(), ONE, machine)
     assert spec.starts == 3 and note is not None and "starts" not in note
+
+
+def test_of_one_arm_nothing_is_told_by_arm() -> None:
+    machine = replace(fingerprint(), platform="cpu", gpus=())
+    spec, _ = complete(Spec(batch_size=(1,), block_size=(32,), prefix_caching=("off",)), ONE, machine)
+    lines = plan.plan(spec, ONE, machine).describe("M", "cpu", []).splitlines()
+    assert "arms           1 engine configuration" in lines
+    [starts] = [line for line in lines if line.startswith("starts")]
+    assert starts.endswith(" engines or more; one at a time")

@@ -48,7 +48,7 @@ def test_compile_cache(tmp_path: Path) -> None:
     machine(tmp_path, {graph: "x", f"{cache}/torch_aot_compile/abc/model": "y"})
     for name, written in ((graph, NOW + 86_400), (f"{cache}/torch_aot_compile/abc/model", NOW + 2 * 86_400)):
         os.utime(tmp_path / name, (written, written))
-    assert not unlike(engines.compile_cache(at), "ok", "2 graphs, 0.0 GiB, the oldest 4 days old", None)
+    assert not unlike(engines.compile_cache(at), "ok", "2 graphs, less than 0.1 GiB, the oldest 4 days old", None)
     later = replace(at, now_s=NOW + 50 * 86_400)
     assert not unlike(
         engines.compile_cache(later), "note", "the oldest 49 days old", "rm -rf ~/.cache/vllm/torch_compile_cache "

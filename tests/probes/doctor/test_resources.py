@@ -31,7 +31,7 @@ def test_model_cache(tmp_path: Path) -> None:
     machine(tmp_path, {f"{folder}/{MANIFEST}": json.dumps({"files": {"config.json": ""}})})
     assert not unlike(resources.model_cache(at), "warn", "lacks config.json", "python -m probes.checkpoint")
     machine(tmp_path, {f"{folder}/config.json": "{}"})
-    assert not unlike(resources.model_cache(at), "ok", f"~/models/{NAME}-{GGUF_SHA256[:8]}, 1 files", None)
+    assert not unlike(resources.model_cache(at), "ok", f"~/models/{NAME}-{GGUF_SHA256[:8]}, 1 file (", None)
 
 
 @pytest.mark.parametrize(

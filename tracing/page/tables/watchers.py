@@ -7,6 +7,7 @@ from html import escape as escape_html
 from rich.console import Console
 
 from probes.console import Rows, percent, table, us
+from probes.plurals import counted
 from tracing.breakdown.otherwatchers import (
     GpuStage,
     GpuSummary,
@@ -81,7 +82,8 @@ def _a_step(row: LargestOperator, steps: int) -> tuple[str, str]:
 
 
 def show_operators(summary: OperatorSummary, out: Console) -> None:
-    table(out, f"torch profiler: stages of {summary.steps} steps", STAGE_OPERATORS, stage_operator_rows(summary))
+    title = f"torch profiler: stages of {counted(summary.steps, 'step')}"
+    table(out, title, STAGE_OPERATORS, stage_operator_rows(summary))
     rows = [[row[0], row[1][:NAME_WIDTH], *row[2:]] for row in operator_rows(summary)[:10]]
     table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
 
@@ -89,9 +91,9 @@ def show_operators(summary: OperatorSummary, out: Console) -> None:
 def _operators(summary: OperatorSummary) -> Section:
     return (
         "Operators and kernels",
-        f"From the torch profiler, {summary.steps} steps of {len(summary.files)} files; the profiler slows what "
-        "it watches. Operators with their own time, by the span they began in; kernels by the span that launched "
-        f"them. Clocks agree within {us(summary.clock_uncertainty_ns)}.",
+        f"From the torch profiler, {counted(summary.steps, 'step')} of {counted(len(summary.files), 'file')}; the "
+        "profiler slows what it watches. Operators with their own time, by the span they began in; kernels by the span "
+        f"that launched them. Clocks agree within {us(summary.clock_uncertainty_ns)}.",
         html.table(STAGE_OPERATORS, stage_operator_rows(summary))
         + html.table(OPERATORS, operator_rows(summary), text=(0, 1, 2)),
     )
