@@ -38,8 +38,8 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
             "cut at the start"
         )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
-    if any(process.first_ns for process in timeline.processes) and not died(timeline):
-        late = [flow for flow in cut if flow.missing[-1:] == NO_END]
+    if not died(timeline):
+        late = [flow for flow in cut if _goes_on(flow, timeline)]
         lines += [f"{_requests(len(late))} still in progress when the recording ended: cut at the end"] if late else []
         cut = [flow for flow in cut if flow not in late]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
@@ -49,6 +49,13 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
     if len(cut) > MOST_CUT:
         lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
     return lines
+
+
+def _goes_on(flow: Flow, timeline: Timeline) -> bool:
+    """Whether a request that was cut is one that still ran. Where nothing had run before, as in the dump of a ring that
+    has not turned yet, one that the scheduler has freed is none: its end is where nobody watched."""
+    is_late = any(process.first_ns for process in timeline.processes) or "scheduler.free" in flow.missing
+    return flow.missing[-1:] == NO_END and is_late
 
 
 def _oldest(timeline: Timeline, early: list[Flow]) -> str:
