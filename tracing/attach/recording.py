@@ -40,22 +40,23 @@ def record(
 
 
 def _recorded(engine: StandingEngine, moved: Moved, seconds: float, profile: LiveProfile | None) -> list[str]:
+    turned = turned_on(engine) if engine.standing.standby else nullcontext(time.monotonic_ns())  # a ring is always on
     beside = profile.running() if profile else nullcontext(lambda: False)
-    if not engine.standing.standby:  # it is on for good
-        begin_ns = time.monotonic_ns()
-        with beside as enough:
-            _move_for(moved, seconds, begin_ns, enough)
-        return moved.close(begin_ns)
-    with turned_on(engine) as on_ns, beside as enough:
-        _move_for(moved, seconds, on_ns, enough)
-    return moved.close(on_ns)
+    with turned as begin_ns, beside as enough:
+        _say_begun(moved, f"{seconds:g} s at most" if profile else f"{seconds:g} s")
+        _move_for(moved, seconds, begin_ns, enough)
+    return moved.close(begin_ns)
+
+
+def _say_begun(moved: Moved, length: str) -> None:
+    """Say what is recorded, and for how long."""
+    count = sum(file.lives() for file in moved.files.values())
+    of = f"{count} process" if count == 1 else f"{count} processes"
+    print(f"recording {of} for {length}; Ctrl-C ends it sooner", file=sys.stderr, flush=True)
 
 
 def _move_for(moved: Moved, seconds: float, begin_ns: int, enough: Callable[[], bool]) -> None:
-    """Move what is recorded in the seconds from a moment on, and say on stderr how long that is to take, and took."""
-    count = sum(file.lives() for file in moved.files.values())
-    of = f"{count} process" if count == 1 else f"{count} processes"
-    print(f"recording {of} for {seconds:g} s; Ctrl-C ends it sooner", file=sys.stderr, flush=True)
+    """Move what is recorded in the seconds from a moment on; where Ctrl-C cuts them short, say so."""
     try:
         with terminable():
             while not enough() and wait_until(begin_ns + round(seconds * NS_PER_S), MOVE_PERIOD_S):

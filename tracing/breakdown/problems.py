@@ -52,10 +52,10 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
 
 
 def _goes_on(flow: Flow, timeline: Timeline) -> bool:
-    """Whether a request that was cut is one that still ran. Where nothing had run before, as in the dump of a ring that
-    has not turned yet, one that the scheduler has freed is none: its end is where nobody watched."""
-    is_late = any(process.first_ns for process in timeline.processes) or "scheduler.free" in flow.missing
-    return flow.missing[-1:] == NO_END and is_late
+    """Whether a request that was cut still ran at the end. In a recording that is whole from its start, one that the
+    scheduler has freed did not: whoever saw its end was not watched."""
+    begins_late = any(process.first_ns for process in timeline.processes)
+    return flow.missing[-1:] == NO_END and (begins_late or "scheduler.free" in flow.missing)
 
 
 def _oldest(timeline: Timeline, early: list[Flow]) -> str:
