@@ -71,6 +71,20 @@ def holds_engine(group: Sequence[Member]) -> bool:
     return any(member.role in VLLM_ROLES or _loads_vllm(member.pid) for member in group)
 
 
+def no_vllm(pid: int | str) -> EnginescopeError:
+    """What is said of a process in which, and below which, no vLLM runs."""
+    return EnginescopeError(
+        f"there is no vLLM in process {pid}, nor in one that it has started; try: ps -ef | grep VLLM"
+    )
+
+
+def runs_python(pid: int) -> bool:
+    """Whether a process is one of Python; not where it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return _is_python(psutil.Process(pid))
+    return False
+
+
 def _loads_vllm(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         if SERVES.search(" ".join(_cmdline(psutil.Process(pid)))):

@@ -100,9 +100,8 @@ def main() -> int:
     args = parser().parse_args()
     check(args)
 
-    from probes.processes.enginegroup import group_of
     from tracing.attach import recording, unwatched
-    from tracing.attach.engine import pid_of, standing_engine
+    from tracing.attach.engine import check_running, pid_of, standing_engine
     from tracing.kept.condition import parse
     from tracing.otlp.exporter import Exporter, share
     from tracing.record.folder import new_folder
@@ -113,8 +112,7 @@ def main() -> int:
     engine = standing_engine(pid)
     if engine and args.dump and not engine.standing.standby:
         return recording.dump(engine, new_folder(args.out), args.partial)
-    if engine is None:
-        group_of(pid)  # refuses a process that is not there, and the one that all descend from
+    check_running(pid, engine)
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
     if engine is None and (args.otlp or args.torch or args.nsys):

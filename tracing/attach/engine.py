@@ -13,6 +13,7 @@ import psutil
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import endpoint
+from probes.processes.enginegroup import group_of, holds_engine, no_vllm, runs_python
 from tracing.events import processfile
 from tracing.events.standing import Standing, read, rooms
 from tracing.record.watched import alive, runs
@@ -28,6 +29,19 @@ class StandingEngine:
     def lives(self) -> bool:
         """Whether any of its processes still runs, or the one that made its folder."""
         return runs(self.standing.pid) or bool(alive(self.folder))
+
+    def check_lives(self) -> None:
+        """`EnginescopeError` where it has ended, with how to have what its rings still hold."""
+        if not self.lives():
+            raise EnginescopeError(f"the engine (pid {self.standing.pid}) has ended{self._left()}")
+
+    def _left(self) -> str:
+        """What there is of it, now that it has ended."""
+        if self.standing.standby:
+            return "; it was in standby, and kept no ring"
+        kept = any(self.folder.glob("events-*.bin"))
+        dump = f"python -m tracing.attach {self.standing.pid} --dump"
+        return f"; what its rings held last is there still: {dump}" if kept else ""
 
 
 def pid_of(target: str) -> int:
@@ -74,6 +88,17 @@ def standing_engine(pid: int) -> StandingEngine | None:
             _check_clock(pid)
             return StandingEngine(folder, standing)
     return None
+
+
+def check_running(pid: int, engine: StandingEngine | None) -> None:
+    """`EnginescopeError` where the engine of a process has ended, and where a process that has no standing folder is
+    nothing to look at either: neither vLLM nor any other Python but ours runs in it or below it."""
+    if engine:
+        engine.check_lives()
+        return
+    others = [member for member in group_of(pid) if member.pid != os.getpid()]  # a shell has started us as well
+    if not holds_engine(others) and not any(runs_python(member.pid) for member in others):
+        raise no_vllm(pid)
 
 
 def _check_clock(pid: int) -> None:

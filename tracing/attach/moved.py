@@ -27,6 +27,10 @@ class Moved:
         for file in self.files.values():
             file.ring.skip()
 
+    def is_empty(self) -> bool:
+        """Whether no record was moved."""
+        return not any(file.count for file in self.files.values())
+
     def move(self, at_end: bool = False) -> None:
         """Move what is new in all rings, of new processes too. The ends of all are fixed before the first is read."""
         self._begin_new()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -29,34 +30,40 @@ def record(
 ) -> int:
     """Record for some seconds, until a profile beside it has all its steps, or until Ctrl-C; the exit code."""
     with _disk_of(folder), traced(engine, folder) as problems:
-        with sampled_contention(folder):
-            problems += _recorded(engine, folder, seconds, profile)
+        moved = Moved(engine.folder, folder)
+        moved.skip()
+        with _nothing_left_of(moved), sampled_contention(folder):
+            problems += _recorded(engine, moved, seconds, profile)
         problems += missing(folder, [engine.standing.title])
         problems += profile.collect(folder) if profile else []
     return _ended(folder, problems, partial)
 
 
-def _recorded(engine: StandingEngine, folder: Path, seconds: float, profile: LiveProfile | None) -> list[str]:
-    moved = Moved(engine.folder, folder)
-    moved.skip()
+def _recorded(engine: StandingEngine, moved: Moved, seconds: float, profile: LiveProfile | None) -> list[str]:
+    turned = turned_on(engine) if engine.standing.standby else nullcontext(time.monotonic_ns())  # a ring is always on
     beside = profile.running() if profile else nullcontext(lambda: False)
-    if not engine.standing.standby:  # it is on for good
-        begin_ns = time.monotonic_ns()
-        with beside as enough:
-            _move_until(moved, begin_ns + round(seconds * NS_PER_S), enough)
-        return moved.close(begin_ns)
-    with turned_on(engine) as on_ns, beside as enough:
-        _move_until(moved, on_ns + round(seconds * NS_PER_S), enough)
-    return moved.close(on_ns)
+    with turned as begin_ns, beside as enough:
+        _say_begun(moved, f"{seconds:g} s at most" if profile else f"{seconds:g} s")
+        _move_for(moved, seconds, begin_ns, enough)
+    return moved.close(begin_ns)
 
 
-def _move_until(moved: Moved, moment_ns: int, enough: Callable[[], bool]) -> None:
+def _say_begun(moved: Moved, length: str) -> None:
+    """Say what is recorded, and for how long."""
+    count = sum(file.lives() for file in moved.files.values())
+    of = f"{count} process" if count == 1 else f"{count} processes"
+    print(f"recording {of} for {length}; Ctrl-C ends it sooner", file=sys.stderr, flush=True)
+
+
+def _move_for(moved: Moved, seconds: float, begin_ns: int, enough: Callable[[], bool]) -> None:
+    """Move what is recorded in the seconds from a moment on; where Ctrl-C cuts them short, say so."""
     try:
         with terminable():
-            while not enough() and wait_until(moment_ns, MOVE_PERIOD_S):
+            while not enough() and wait_until(begin_ns + round(seconds * NS_PER_S), MOVE_PERIOD_S):
                 moved.move()
     except KeyboardInterrupt:  # what there is makes a folder as well
-        return
+        took_s = (time.monotonic_ns() - begin_ns) / NS_PER_S
+        print(f"stopped after {round(took_s, 1):g} of {seconds:g} s", file=sys.stderr, flush=True)
 
 
 def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
@@ -77,6 +84,17 @@ def traced(engine: StandingEngine, folder: Path) -> Iterator[list[str]]:
         discard(folder)
         raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
     trace.end(folder, begun, 0, problems)
+
+
+@contextmanager
+def _nothing_left_of(moved: Moved) -> Iterator[None]:
+    """Of what could not begin, as where another reader records already, there is no folder."""
+    try:
+        yield
+    except EnginescopeError:
+        if moved.is_empty():
+            discard(moved.folder)
+        raise
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
             "cut at the start"
         )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
-    if any(process.first_ns for process in timeline.processes) and not died(timeline):
-        late = [flow for flow in cut if flow.missing[-1:] == NO_END]
+    if not died(timeline):
+        late = [flow for flow in cut if _goes_on(flow, timeline)]
         if late:
             lines.append(f"{counted(len(late), 'request')} still in progress when the recording ended: cut at the end")
         cut = [flow for flow in cut if flow not in late]
@@ -51,6 +51,13 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
     if len(cut) > MOST_CUT:
         lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
     return lines
+
+
+def _goes_on(flow: Flow, timeline: Timeline) -> bool:
+    """Whether a request that was cut still ran at the end. In a recording that is whole from its start, one that the
+    scheduler has freed did not: whoever saw its end was not watched."""
+    begins_late = any(process.first_ns for process in timeline.processes)
+    return flow.missing[-1:] == NO_END and (begins_late or "scheduler.free" in flow.missing)
 
 
 def _oldest(timeline: Timeline, early: list[Flow]) -> str:

@@ -48,6 +48,8 @@ def main() -> int:
             f"there is no folder {args.folder}: python -m tracing.attach PID --keep 'ttft > 1s' makes one"
         )
     keeps = kept(args.folder)
+    if not keeps:
+        check(args.folder)
     out = console()
     if not keeps:
         out.print(f"{args.folder} holds nothing that was kept", markup=False)
@@ -61,6 +63,18 @@ def main() -> int:
     )
     out.print(f"next: python -m tracing.review {shlex.quote(str(keeps[-1][0]))}", soft_wrap=True, markup=False)
     return 0
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder in which no watch keeps anything; one that has met nothing so far may be empty."""
+    from tracing.events import tracefile
+    from tracing.kept.keeping import DRAFT
+
+    if (folder / tracefile.FILE).exists() or any(folder.glob("events-*.bin")):
+        review = f"python -m tracing.review {shlex.quote(str(folder))}"
+        raise usage_error(f"{folder} is not a folder of --keep; it is a trace: {review}")
+    if any(not path.name.endswith(DRAFT) for path in folder.iterdir()):
+        raise usage_error(f"{folder} is not a folder of --keep: it holds other files, and nothing that was kept")
 
 
 def row(keep: Keep, why: str) -> list[str]:

@@ -21,7 +21,8 @@ class Recording:
     `rate` is in samples a second, as asked for. `beacon`: whether a beacon ran, so that samples can be placed on
     CLOCK_MONOTONIC. `started_ns` and `ended_ns` are on that clock; `early`: py-spy ended before it was stopped.
     `live` has, by process and thread, when the thread was last seen alive. `recorder` is the folder into which a
-    recorder inside the sampled processes wrote meanwhile, '' for none.
+    recorder inside the sampled processes wrote meanwhile, '' for none. `sampler` is the process that ran py-spy, which
+    may be in the tree and is none of what was sampled; 0 where that was not noted.
     """
 
     version: str
@@ -34,6 +35,7 @@ class Recording:
     exit_code: int
     live: Live = field(default_factory=dict)
     recorder: str = ""
+    sampler: int = 0
 
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(self)))

@@ -109,6 +109,7 @@ class Sampler:
             *(self.started_ns, ended_ns, early, code),
             live=self.live,
             recorder=self.recorder,
+            sampler=os.getpid(),
         ).write(self.folder)
 
     # --- the two threads ---

@@ -85,7 +85,8 @@ def read(folder: Path) -> Samples:
     torn = events.read(folder / EVENTS)
     clock = _clock(folder, about, events)
     runs = pd.DataFrame(events.runs, columns=["pid", "thread", "begin", "end", "stack"])
-    runs = runs[runs["pid"] != about.root] if about.beacon else runs
+    own = about.sampler or (about.root if about.beacon else 0)
+    runs = runs[runs["pid"] != own]
     runs = _cut(runs, about, clock)
     first, last = (np.searchsorted(clock.stamps_us, runs[edge], "right") - 1 for edge in ("begin", "end"))
     of, rounds = expanded(first, last)

@@ -50,14 +50,13 @@ def main() -> int:
         raise usage_error(f"--seconds {args.seconds:g} is no time to look at anything")
 
     from probes.console import console
-    from probes.processes.enginegroup import group_of
-    from tracing.attach.engine import pid_of, standing_engine
+    from tracing.attach.engine import check_running, pid_of, standing_engine
     from tracing.attach.switch import turned_on
 
     pid = pid_of(args.target)
     engine = standing_engine(pid)
+    check_running(pid, engine)
     if engine is None:
-        group_of(pid)  # refuses a process that is not there, and the one that all descend from
         raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
     step_back()
@@ -96,7 +95,8 @@ def show(engine: StandingEngine, out: Console, seconds: float) -> None:
 
 
 def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None = None) -> Iterator[EngineActivity]:
-    """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
+    """What the engine did in the last seconds, every second, until so many have gone by since the first look;
+    EnginescopeError once it has ended."""
     from tracing.attach.window import LastSeconds, length_s
     from tracing.events import pinned
     from tracing.top.activity import activity, running
@@ -107,6 +107,7 @@ def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None =
     cards: list[SampledDevice] = []
     with UseProcess(engine.folder) as use:
         for now_s in seconds_until(time.monotonic() + seconds):
+            engine.check_lives()
             window.look()
             if files := window.files():
                 begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}

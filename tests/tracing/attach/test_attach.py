@@ -232,6 +232,18 @@ def test_one_request_is_no_requests(tmp_path: Path) -> None:
     )
 
 
+def test_in_a_dump_the_requests_that_still_run_are_counted(tmp_path: Path) -> None:
+    """The ring has not turned: it is whole from the start."""
+    front, core = TraceWriter(tmp_path, 1, ["front end"]), TraceWriter(tmp_path, 2, ["core"], parent=1)
+    for name in ("one", "other"):
+        front.span("input.assign_id", 10, 11, f"{name}-1").renamed(f"{name}-1", name)
+        core.span("core.add_request", 12, 13, f"{name}-1").batch(0, {f"{name}-1": 1})
+    for writer in (front, core):
+        writer.close()
+    lines = [line for line in findings(tmp_path).review.problems if "request" in line]
+    assert lines == ["2 requests still in progress when the recording ended: cut at the end"]
+
+
 def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
     """`early` began before the recording; of `seen` and `long` not even the beginning is there, but the core has that
     of `long`; `late` came after, and `last` was called when it ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import struct
@@ -98,7 +99,9 @@ def test_a_reader_whose_disk_fills_up_turns_the_engine_off_again(tmp_path: Path)
     with small_disk(tmp_path / "disk", 2) as disk, counting(folder, pause_s=0.0005) as process:
         code, errors = attached(process.pid, "--seconds", "60", "--out", str(disk / "out"), "--partial")
         out = disk / "out"
-        assert errors == f"error: cannot write {out}: No space left on device; name another with --out\n"
+        begun, ended = errors.splitlines()
+        assert begun == "recording 1 process for 60 s; Ctrl-C ends it sooner"
+        assert ended == f"error: cannot write {out}: No space left on device; name another with --out"
         assert (code, is_on(folder), out.exists()) == (1, False, False)
         assert process.end()
 
@@ -123,9 +126,13 @@ def test_of_two_readers_one_is_refused_in_standby_and_a_ring_has_room_for_both(t
         until(lambda: is_on(folder))
         code, errors = attached(process.pid, "--seconds", "1", "--out", str(tmp_path / "second"), "--partial")
         assert code == 1 and "is already being recorded" in errors and is_on(folder)
+        assert not (tmp_path / "second").exists()
         first.send_signal(signal.SIGINT)
-        first.communicate()
+        _, errors = first.communicate()
         assert first.returncode == 0 and not is_on(folder)
+    begun, stopped = errors.splitlines()[:2]
+    assert begun == "recording 1 process for 30 s; Ctrl-C ends it sooner"
+    assert re.fullmatch(r"stopped after [\d.]+ of 30 s", stopped)
 
 
 def test_two_readers_of_a_ring_have_all_of_it(tmp_path: Path) -> None:

@@ -186,7 +186,15 @@ def test_files_are_read_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "b").write_text(PYSPY)
     (tmp_path / "a").write_text(FAULTHANDLER)
     reading = dumptext.read_files([tmp_path / "b", tmp_path / "a"])
-    assert [dump.source for dump in reading.dumps] == ["b", "a"]
+    assert [dump.source for dump in reading.dumps] == [str(tmp_path / name) for name in "ba"]
+
+
+def test_a_file_that_holds_no_dump_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.md").write_text("hello")
+    with pytest.raises(EnginescopeError, match=r"^notes/README\.md holds no dump"):
+        dumptext.read_files([Path("notes/README.md")])
 
 
 def test_a_forked_process_has_its_own_frames_alone() -> None:

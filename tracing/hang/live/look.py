@@ -12,7 +12,16 @@ from probes.devices.sampling import DeviceSampler
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, endpoint
 from probes.metrics.exposition import Snapshot, Window
-from probes.processes.enginegroup import HELPER, Member, group_of, groups, holds_engine, launch_options, listener
+from probes.processes.enginegroup import (
+    HELPER,
+    Member,
+    group_of,
+    groups,
+    holds_engine,
+    launch_options,
+    listener,
+    no_vllm,
+)
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
@@ -54,8 +63,7 @@ def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     if target.isdigit():
         group = group_of(int(target))
         if not holds_engine(group):
-            nowhere = f"there is no vLLM in process {target}, nor in one that it has started"
-            raise EnginescopeError(f"{nowhere}; ps -ef | grep VLLM:: lists the processes of engines")
+            raise no_vllm(target)
         port = launch_options(group).port
         return group, endpoint(f"127.0.0.1:{port}") if port else None
     at = endpoint(target)

@@ -80,7 +80,7 @@ class _Section:
 
 def read_files(paths: Sequence[Path]) -> Reading:
     """All files; `EnginescopeError` names the first of which nothing is known."""
-    readings = [read_text(_text(path), path.name) for path in paths]
+    readings = [read_text(_text(path), str(path)) for path in paths]
     return Reading(
         tuple(dump for reading in readings for dump in reading.dumps),
         tuple(notice for reading in readings for notice in reading.notices),
