@@ -169,6 +169,11 @@ def listed(value: float | Sequence[float]) -> str:
     return str(value) if isinstance(value, (int, float)) else ",".join(map(str, value))
 
 
+def number_of(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What will be run: a complete spec, its grid, and how many engines are alive at a time."""
@@ -176,7 +181,7 @@ class Plan:
     spec: Spec
     grid: list[Arm]
     alive: int
-    seconds: float  # an estimate, as the next two
+    seconds: float  # an estimate, as the next two; of a run that is continued, of what is left
     start_s: float = 0.0  # of one engine start
     slowness: float = 1.0  # of this machine, by the reference kernel
 
@@ -205,17 +210,26 @@ class Plan:
             f"{listed(spec.output_len)} generated",
             f"batch sizes    {', '.join(map(str, spec.batch_size))}",
             *([f"temperature    {listed(spec.temperature)} (0 is greedy), {SAMPLED}"] if any(spec.temperature) else []),
-            f"arms           {len(self.grid)} engine configurations",
-            *(f"  {arm.name:40} {len(arm.cells)} cells" for arm in self.grid),
-            f"starts         {sum(len(each.arms) for each in self.passes())} engines, {spec.starts} or more an arm; "
-            f"{self._turns()}",
-            f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials in each start",
+            f"arms           {number_of(len(self.grid), 'engine configuration')}",
+            *(f"  {arm.name:40} {number_of(len(arm.cells), 'cell')}" for arm in self.grid),
+            f"starts         {self._starts()}; {self._turns()}",
+            f"cells          {cells}, warmed up at {'their own shapes' if cells > 1 else 'its own shape'}, "
+            f"then {number_of(spec.repeats, 'trial')} in each start",
             f"trials         {self.trials}",
             *([f"recorded       {self.traced} more, {TRACED}"] if spec.trace else []),
-            f"estimate       {minutes(self.seconds)} (an estimate, for a machine whose reference kernel takes "
-            f"{self.slowness * KERNEL_S * 1e3:.0f} ms, as here)",
+            f"estimate       {self._estimate()}",
         ]
         return "\n".join([*lines, *(f"note           {note}" for note in notes)])
+
+    def _starts(self) -> str:
+        engines = number_of(sum(len(each.arms) for each in self.passes()), "engine")
+        return f"{engines}, {self.spec.starts} or more an arm" if len(self.grid) > 1 else engines
+
+    def _estimate(self) -> str:
+        if not self.seconds:
+            return "nothing is left to measure"
+        kernel = f"{self.slowness * KERNEL_S * 1e3:.0f} ms"
+        return f"{minutes(self.seconds)} (an estimate, for a machine whose reference kernel takes {kernel}, as here)"
 
     def _turns(self) -> str:
         if len(self.grid) == 1:
