@@ -141,7 +141,7 @@ def test_an_interrupt_from_the_first_moment_of_the_folder_says_how_to_continue(
     text, _ = process.communicate(timeout=LIMIT_S)
     folder = only_run(tmp_path)
     assert process.returncode == 130 and nothing_left()
-    assert f"interrupted; to continue: python -m offline.sweep --resume {folder}" in text
+    assert f"python -m offline.sweep --resume {folder} continues it." in text
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
 
 
