@@ -22,6 +22,7 @@ INCOMPLETE = 3
 REGRESSION = 4  # a check for CI says slower
 INCONCLUSIVE = 5  # a check for CI could not have found it
 INTERRUPTED = 130
+UNREAD = 128 + signal.SIGPIPE  # as a shell says it: who read our output went away, `| head`
 # What a plain installation is without, and which of pyproject.toml's extras brings it.
 EXTRAS = {"plotly": "charts", "ray": "ray"}
 AGAIN_S = 0.02  # after which the callback that lost an interrupt is over
@@ -47,8 +48,8 @@ def run_main(main: Callable[[], int]) -> None:
         try:
             with _interruptible():
                 code = main()
-        except SystemExit as ended:  # --help
-            code = ended.code
+        except SystemExit as ended:  # --help; and what rich makes of a closed pipe
+            code = UNREAD if isinstance(ended.__context__, BrokenPipeError) else ended.code
         if sys.stdout:
             sys.stdout.flush()  # here, and not when Python ends: a full disk is a failure that is told in a line
     except EnginescopeError as error:
@@ -63,9 +64,9 @@ def run_main(main: Callable[[], int]) -> None:
             raise
         print(f"error: this needs {missing}: pip install 'enginescope[{EXTRAS[missing]}]'", file=sys.stderr)
         code = FAILED
-    except BrokenPipeError:  # the reader of our output went away: `| head`
+    except BrokenPipeError:
         _discard_output()
-        code = FAILED
+        code = UNREAD
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise

@@ -23,8 +23,10 @@ EPILOG = """examples:
   python -m offline.compare A B --metric ttft_s_p50
   python -m offline.compare BASE NEW --fail-if-slower 3%     for CI
 
-The first run is the base. Engine starts are the replicates: both runs need at least two of each arm. Intervals hold
-together, and are widened by what the reference kernel moved between the runs.
+The first run is the base. Engine starts are the replicates: measure at least two of each arm in both runs. Where arms
+have one, their spread is taken to be that of the other arms, and where all have one, nothing is compared. A run that
+did not come to its end is named first. Intervals hold together, and are widened by what the reference kernel moved
+between the runs.
 
 exit codes: 0 done, 2 bad usage, 1 another failure; with --fail-if-slower also 4 slower beyond the bound, 5 inconclusive
 (these runs could not have shown a difference of that size)
@@ -67,7 +69,7 @@ def main() -> int:
     if len({path.resolve() for path in (args.base, *args.runs)}) <= len(runs):
         raise usage_error("a run is named twice: compared with itself it says nothing")
     compared = [compare(base, run, args.axis, args.metric, args.force) for run in runs]
-    show(compared)
+    show(compared, [run.unfinished for run in (base, *runs) if run.unfinished])
     if args.fail_if_slower is None:
         return 0
     verdict = check([row for rows in compared for row in rows], args.fail_if_slower)
@@ -75,12 +77,14 @@ def main() -> int:
     return verdict.code
 
 
-def show(compared: list[list[Difference]]) -> None:
-    """The comparisons with the base on standard output: the answers, then all cells."""
+def show(compared: list[list[Difference]], unfinished: list[str]) -> None:
+    """The comparisons with the base on standard output: runs that are unfinished, the answers, then all cells."""
     from offline.compare.comparison import HEADINGS, answer, cells_of
     from probes.console import console, show_text, table
 
     out = console()
+    for words in unfinished:
+        show_text(out, words, "bold yellow")
     answers = "\n".join(answer(rows) for rows in compared)
     table(out, answers, list(HEADINGS), [cells_of(row) for rows in compared for row in rows], text=(1, 4))
     show_text(out, UNDER)

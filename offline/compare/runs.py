@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,9 @@ import pandas as pd
 
 from offline.differences.observations import CELL_AXES, Levels
 from offline.records.run import RunRecord, read_run
-from offline.table.frames import read
+from offline.spec.grid import Arm
+from offline.spec.passes import passes
+from offline.table.frames import planned_arms, read
 from probes.errors import usage_error
 from probes.machine import differences
 
@@ -20,6 +22,13 @@ from probes.machine import differences
 TOGETHER: dict[str, tuple[str, ...]] = {
     "vllm": ("vllm", "vllm_distribution", "torch"),
     "machine": ("machine_id", "cpu_model", "cores_logical", "cores_usable", "memory_bytes", "gpus"),
+}
+
+# Of a run that does not hold all that was planned, by its state.
+UNFINISHED = {
+    "interrupted": "was interrupted",
+    "running": "was killed, or is still being measured",
+    "incomplete": "lacks arms that failed",
 }
 
 
@@ -32,6 +41,7 @@ class ComparedRun:
     trials: pd.DataFrame
     labels: dict[str, str]  # of a cell, by its key
     arms: dict[str, str]  # the arm's key, by the cell's
+    unfinished: str = ""  # how much of its plan it measured, in a sentence, where it did not come to its end
 
 
 def compared_run(folder: Path, axes: Collection[str]) -> ComparedRun:
@@ -46,7 +56,22 @@ def compared_run(folder: Path, axes: Collection[str]) -> ComparedRun:
     if trials.groupby("key")["cell"].nunique().max() > 1:
         raise usage_error(f"{folder} varies {' and '.join(axes)} itself: compare runs with one value of it each")
     of_cell = dict(zip(trials["key"], trials["arm_key"], strict=True))
-    return ComparedRun(record.id, record, trials, _labels(trials, record, axes), of_cell)
+    unfinished = _unfinished(record, list(planned_arms(folder).values()), trials)
+    return ComparedRun(record.id, record, trials, _labels(trials, record, axes), of_cell, unfinished)
+
+
+def _unfinished(record: RunRecord, grid: Sequence[Arm], trials: pd.DataFrame) -> str:
+    """`NAME was interrupted: 1 of 2 starts, 4 of 8 trials.`; empty for a run that is complete."""
+    if record.state not in UNFINISHED:
+        return ""
+    every = passes(record.spec, grid, record.alive)
+    planned = (sum(len(each.arms) for each in every), record.spec.repeats * sum(len(each.cells()) for each in every))
+    # By the number of the pass: the two halves of a start that was continued are one start of the plan.
+    starts = set(zip(trials["arm"], trials["trial"] // record.spec.repeats, strict=True))
+    counts = zip((len(starts), len(trials)), planned, ("starts", "trials"), strict=True)
+    least = "at least " if record.effort else ""  # which adds starts to its plan
+    words = ", ".join(f"{measured} of {least}{of} {noun}" for measured, of, noun in counts)
+    return f"{record.id} {UNFINISHED[record.state]}: {words}."
 
 
 def _without(levels: Levels, axes: Collection[str]) -> str:

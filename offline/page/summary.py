@@ -127,4 +127,4 @@ def _doubts(run: ReportedRun) -> Iterator[str]:
         yield f"{count} of {len(run.rows)} cells {reason}"
     wrong = [row for row in run.rows if str(row["cache_check"]).startswith("differs")]
     if wrong:
-        yield f"In {len(wrong)} cells the cached tokens are not the expected ones."
+        yield f"In {len(wrong)} of {len(run.rows)} cells the cached tokens are not the expected ones."

@@ -18,7 +18,7 @@ from offline.spec.spec import Spec
 from probes.machine import Machine
 from probes.rates.rates import Rates
 
-INTERRUPTED = "INTERRUPTED: this run did not come to its end; python -m offline.sweep --resume continues it."
+INTERRUPTED = "INTERRUPTED: this run did not come to its end; python -m offline.sweep --resume{} continues it."
 TIME = "%Y-%m-%dT%H:%M:%S%z"
 SCHEMA = 6  # 3 had no rates, 4 neither groups nor rounds, 5 single lengths and passes in place of starts
 
@@ -58,9 +58,12 @@ class RunRecord:
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming
 
 
-def marks(run: RunRecord) -> list[str]:
-    """What must be read before the figures of a run that was interrupted, continued by force or measured elsewhere."""
-    interrupted = [INTERRUPTED] if run.state == "interrupted" else []
+def marks(run: RunRecord, folder: Path | None = None) -> list[str]:
+    """What must be read before the figures of a run that was interrupted, continued by force or measured elsewhere.
+
+    A page in the run's own folder need not name that.
+    """
+    interrupted = [INTERRUPTED.format(f" {folder}" if folder else "")] if run.state == "interrupted" else []
     forced = [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
     nodes = [f"OTHER NODES: parts of this run were measured elsewhere: {each}." for each in run.elsewhere]
     return [*interrupted, *forced, *nodes]

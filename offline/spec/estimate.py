@@ -6,7 +6,7 @@ much slower this one is. Once engines have started and trials have run, they tel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -14,7 +14,7 @@ from statistics import median
 from offline.spec.grid import Arm, Cell
 from offline.spec.model import text_config
 from offline.spec.models import Models
-from offline.spec.passes import Pass, passes
+from offline.spec.passes import CellIndex, Pass, passes
 from offline.spec.spec import Spec
 from probes.engineplatform import CPU
 from probes.machine import Machine
@@ -73,29 +73,37 @@ class SweepEstimate:
     @property
     def seconds(self) -> float:
         """All of it."""
-        every = passes(self.spec, self.grid, self.alive)
-        return sum(self._starts_s(each) + self._trials_s(each) for each in every)
+        return self.left_s()
+
+    def left_s(self, measured: Collection[CellIndex] = (), traced: Collection[CellIndex] = ()) -> float:
+        """What is left beside the trials that are measured and recorded: the starts that these need, and the others."""
+        return sum(self._pass_s(each, measured, traced) for each in passes(self.spec, self.grid, self.alive))
 
     @property
     def start_s(self) -> float:
         """One engine start, on the mean."""
         every = passes(self.spec, self.grid, self.alive)
-        return sum(self._starts_s(each) for each in every) / sum(len(each.arms) for each in every)
+        starts_s = sum(self._starts_s(len(each.arms), each.interleaved) for each in every)
+        return starts_s / sum(len(each.arms) for each in every)
 
-    def _trials_s(self, each: Pass) -> float:
-        cells = sum(self._cell_s(arm, cell) for arm in each.arms for cell in arm.cells)
-        # Warm-up, then rounds; where engines take turns, each trial has an untimed one before it.
-        trials = cells * (1 + self.spec.repeats * (2 if each.interleaved else 1))
-        if traces := each.traced(self.spec):
-            tokens = sum(trial.cell.batch_size * trial.cell.output_len for trial in traces)
-            trials += cells * (2 if each.interleaved else 1) + len(traces) * READ_S + tokens * READ_TOKEN_S
-        return trials
+    def _pass_s(self, each: Pass, measured: Collection[CellIndex], traced: Collection[CellIndex]) -> float:
+        seconds, engines = 0.0, set()
+        for arm, cell in each.cells():
+            known = arm.cell_id(cell) if measured or traced else ""  # an id has its price, and a plan has many cells
+            lack = each.lacks(self.spec, known, measured, traced)
+            if any(lack):
+                engines.add(arm.id)
+                # Warm-up, then rounds; where engines take turns, each trial has an untimed one before it.
+                batches = 1 + sum(lack) * (2 if each.interleaved else 1)
+                reading_s = READ_S + READ_TOKEN_S * cell.batch_size * cell.output_len
+                seconds += batches * self._cell_s(arm, cell) + lack.recorded * reading_s
+        return seconds + self._starts_s(len(engines), each.interleaved)
 
-    def _starts_s(self, each: Pass) -> float:
-        ends = TRACE_END_S * len(each.arms) if self.spec.trace else 0.0
-        if not each.interleaved:
-            return len(each.arms) * self.speed.start_s + ends
-        pairs, single = divmod(len(each.arms), 2)
+    def _starts_s(self, engines: int, interleaved: bool) -> float:
+        ends = TRACE_END_S * engines if self.spec.trace else 0.0
+        if not interleaved:
+            return engines * self.speed.start_s + ends
+        pairs, single = divmod(engines, 2)
         return (pairs * (1 + SECOND_START) + single) * self.speed.start_s + ends
 
     def _cell_s(self, arm: Arm, cell: Cell) -> float:

@@ -7,11 +7,21 @@ of them alike.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from offline.spec.grid import Arm, Trial, seed_of
+from offline.spec.grid import Arm, Cell, Trial, seed_of
 from offline.spec.spec import Spec
+
+CellIndex = tuple[str, int]  # what a trial is known by on disk: the id of its cell, and its index
+
+
+class Lack(NamedTuple):
+    """Trials of a cell that a pass still has to run."""
+
+    timed: int
+    recorded: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,10 @@ class Pass:
     arms: tuple[Arm, ...]
     interleaved: bool
 
+    def cells(self) -> list[tuple[Arm, Cell]]:
+        """All cells of each arm."""
+        return [(arm, cell) for arm in self.arms for cell in arm.cells]
+
     def rounds(self, spec: Spec) -> list[list[Trial]]:
         """The trials of each round: cells in an order drawn anew, each in all arms that have it, in a drawn order."""
         return [self._round(spec, self.number * spec.repeats + repeat) for repeat in range(spec.repeats)]
@@ -32,6 +46,12 @@ class Pass:
     def traced(self, spec: Spec) -> list[Trial]:
         """The round under the recorder, after all others, numbered as the pass; none where it was not asked for."""
         return self._round(spec, self.number, "traced ") if spec.trace else []
+
+    def lacks(self, spec: Spec, cell: str, measured: Collection[CellIndex], traced: Collection[CellIndex]) -> Lack:
+        """What is missing of a cell, by its id, beside the trials that are measured and recorded."""
+        numbers = range(self.number * spec.repeats, (self.number + 1) * spec.repeats)
+        timed = sum((cell, number) not in measured for number in numbers)
+        return Lack(timed, int(spec.trace and (cell, self.number) not in traced))
 
     def _round(self, spec: Spec, index: int, kind: str = "") -> list[Trial]:
         draw = random.Random(f"{spec.seed}/round/{kind}{index}")

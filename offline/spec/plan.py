@@ -177,7 +177,7 @@ class Plan:
     spec: Spec
     grid: list[Arm]
     alive: int
-    seconds: float  # an estimate, as the next two
+    seconds: float  # an estimate, as the next two; of a run that is continued, of what is left
     start_s: float = 0.0  # of one engine start
     slowness: float = 1.0  # of this machine, by the reference kernel
 
@@ -209,17 +209,23 @@ class Plan:
             f"arms           {counted(len(self.grid), 'engine configuration')}",
             *(f"  {arm.name:40} {counted(len(arm.cells), 'cell')}" for arm in self.grid),
             f"starts         {self._starts()}; {self._turns()}",
-            f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials in each start",
+            f"cells          {cells}, warmed up at {'their own shapes' if cells > 1 else 'its own shape'}, "
+            f"then {counted(spec.repeats, 'trial')} in each start",
             f"trials         {self.trials}",
             *([f"recorded       {self.traced} more, {TRACED}"] if spec.trace else []),
-            f"estimate       {minutes(self.seconds)} (an estimate, for a machine whose reference kernel takes "
-            f"{self.slowness * KERNEL_S * 1e3:.0f} ms, as here)",
+            f"estimate       {self._estimate()}",
         ]
         return "\n".join([*lines, *(f"note           {note}" for note in notes)])
 
     def _starts(self) -> str:
         engines = counted(sum(len(each.arms) for each in self.passes()), "engine")
-        return f"{engines} or more" if len(self.grid) == 1 else f"{engines}, {self.spec.starts} or more an arm"
+        return f"{engines}, {self.spec.starts} or more an arm" if len(self.grid) > 1 else engines
+
+    def _estimate(self) -> str:
+        if not self.seconds:
+            return "nothing is left to measure"
+        kernel = f"{self.slowness * KERNEL_S * 1e3:.0f} ms"
+        return f"{minutes(self.seconds)} (an estimate, for a machine whose reference kernel takes {kernel}, as here)"
 
     def _turns(self) -> str:
         if len(self.grid) == 1:

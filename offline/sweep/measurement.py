@@ -42,8 +42,6 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
         failed = run_missing(run, time_limit_s, progress_out)
         report, code = finish(run, "incomplete" if failed else "complete"), INCOMPLETE if failed else 0
     except KeyboardInterrupt:
-        words = f"interrupted; to continue: python -m offline.sweep --resume {run.folder.path}"
-        progress_out.print(words, soft_wrap=True)
         report, code = finish(run, "interrupted"), INTERRUPTED
     warn(report.rows, progress_out)
     show(report, run.folder.path, every_row)
@@ -111,7 +109,7 @@ def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunReco
 def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     """The answer and the short table on standard output, and where the rest is."""
     out = console()
-    for words in marks(report.record):
+    for words in marks(report.record, path):
         out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
     first = answer(report)

@@ -22,23 +22,27 @@ from offline.records.continuation import other_conditions
 from offline.records.lines import TrialRecord
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished, read_records
+from offline.records.traced import TracedRecord
 from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes, slowness
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
 from offline.spec.models import Models, find_models, recorded_models
+from offline.spec.passes import CellIndex
 from offline.spec.plan import FEWEST_STARTS, Plan, complete, grid_of, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.machine import fingerprint, platform_text
+from probes.plurals import counted
 from probes.privacy.commandline import command_line
 from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60
 NOT_ELSEWHERE = "--on ray measures what is planned, with each node's own vLLM: leave --vllm, --until and --budget out"
-CONTINUES = "continues {}, of which {} trials are measured"
+CONTINUES = "continues {}, with {} measured; the estimate is of what is left"
+ADDED = "beyond this plan, starts are added until the differences are known well enough or the time is used"
 
 
 @dataclass
@@ -132,14 +136,21 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise usage_error(NOT_ELSEWHERE)
     refuse_too_many(grid, models, machine, run.alive)
     time = estimate(run.spec, grid, models, machine, run.alive, slow)
-    planned = Plan(run.spec, grid, run.alive, time.seconds, time.start_s, slow)
-    measured = sum(isinstance(record, TrialRecord) for record in read_records(path))
-    left_s, notes = planned.seconds * max(0.0, 1 - measured / planned.trials), [CONTINUES.format(path, measured)]
-    if not to_run(args, left_s, planned.describe(models.label, platform_text(machine), notes)):
+    measured, traced = on_disk(path)
+    planned = Plan(run.spec, grid, run.alive, time.left_s(measured, traced), time.start_s, slow)
+    notes = [CONTINUES.format(path, counted(len(measured), "trial")), *([ADDED] if goal else [])]
+    if not to_run(args, planned.seconds, planned.describe(models.label, platform_text(machine), notes)):
         return None
     cluster, folder = asked_cluster(args), RunFolder(path)
     folder.write_run(replace(run, effort=goal, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
     return PreparedRun(folder, planned, models, cluster)
+
+
+def on_disk(path: Path) -> tuple[set[CellIndex], set[CellIndex]]:
+    """The trials of a run that are measured, and those that are recorded."""
+    records = read_records(path)
+    measured = {(each.cell, each.trial) for each in records if isinstance(each, TrialRecord)}
+    return measured, {(each.cell, each.start) for each in records if isinstance(each, TracedRecord)}
 
 
 def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:

@@ -17,14 +17,14 @@ from offline.spec.grid import Arm, Trial
 class SweepProgress:
     """Counts trials and tells arm, cell, speed so far and the time left; `engines` are those still to be started.
 
-    `estimate_s` is that of the whole run, `start_s` that of one engine start; 0 where it is not known.
+    `estimate_s` is that of what is left at first, `start_s` that of one engine start; 0 where it is not known.
     """
 
     def __init__(
         self, total: int, done: int, engines: int, estimate_s: float, out: Console, start_s: float = 0.0
     ) -> None:
         self.total, self.done, self.engines, self.out, self.start_s = total, done, engines, out, start_s
-        self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
+        self.estimate_s = estimate_s
         self.began, self.at_start = time.monotonic(), done
         self.started, self.starting_s = 0, 0.0  # engines that are up, and what they took in all
         self._starting = 0  # engines that are being started

@@ -78,6 +78,7 @@ def cell_table(
     """The table for a terminal with the first `count` figures of SHOWN."""
     always = (*axes, "batch_size", "cache_state", "prefix_caching")
     keys = [k for k in identity(axes) if k in always or len({row[k] for row in rows}) > 1]
+    keys += ["status"] if any(row["status"] != "ok" for row in rows) else []
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for key in keys:
         table.add_column(Text(key.replace("_", "\n")), overflow="fold")
@@ -87,8 +88,7 @@ def cell_table(
     table.add_column("cached /\nexpected", justify="right", overflow="fold")
     for row in rows:
         running = number(row, "running_mean")
-        ran = f"{running:.1f}" if running else ""
-        words = [*(plain(row.get(k)) for k in keys), ran if row["status"] == "ok" else f"{ran} {row['status']}".strip()]
+        words = [*(plain(row.get(k)) for k in keys), f"{running:.1f}" if running else ""]
         if row["trials"]:
             words += [
                 starred(row, column, digits, differences.is_best(column, row)) for _, column, digits in SHOWN[:count]

@@ -20,7 +20,7 @@ EPILOG = """examples:
   python -m offline.workload show alpaca                       lengths of a built-in profile, which is synthetic
   python -m offline.workload show prompts.jsonl --page lengths.html
   python -m offline.workload make mixture --count 500 --out mixture.jsonl
-  python -m offline.workload from-trace build/trace --out production.jsonl
+  python -m offline.workload from-trace traces/<folder> --out production.jsonl
   python -m offline.workload fetch sharegpt                    the public set, where a hub can be reached
 
 A mix profile is a JSON file: offline/workload/profiles/ has three to copy. Files of prompts are those of probes.batch:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,10 @@ DAY_S = 86_400
 STALE_DAYS = 30
 LEAST_SHOWN_BYTES = GIB // 20  # less is 0.0 GiB
 LARGE_CACHE_BYTES = 5 * GIB
-SEGMENTS = re.compile(r"psm_\w+|enginescope-\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*")
+# Of enginescope's own, scratch folders alone: `enginescope-<uid>` holds rings, which outlive their engine on purpose.
+SEGMENTS = re.compile(
+    r"psm_\w+|enginescope-(?!\d+$)\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*|.+-cpushm_\d+"
+)
 REAPERS = ("systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "containerd-shim-runc-v2")
 YOUNG_S = 120  # a segment is made before it is mapped
 MOST_NAMED = 20  # segments in one line to paste
@@ -140,11 +144,12 @@ def left_segments(at: Surroundings) -> Finding:
     """Shared memory of engines that were killed: no process has it mapped, or names it in its environment."""
     used = _in_use(at)
     left = [path for path in _segments(at) if not any(path.name in text for text in used)]
+    kept = _kept_rings(at, used)
     if not left:
-        return Finding("left-over memory", "ok", "no segments in /dev/shm without a process")
+        return Finding("left-over memory", "ok", f"no segments in /dev/shm without a process{kept}")
     size = sum(_blocks(path) for path in left)
-    detail = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB"
-    names = " ".join(f"/dev/shm/{path.name}" for path in left[:MOST_NAMED])
+    detail = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB{kept}"
+    names = " ".join(shlex.quote(f"/dev/shm/{path.name}") for path in left[:MOST_NAMED])
     rest = f"; the other {len(left) - MOST_NAMED} at the next call" if len(left) > MOST_NAMED else ""
     remedy = f"rm -r {names}   # not where other containers share /dev/shm{rest}"
     return Finding("left-over memory", "warn", detail, remedy)
@@ -156,6 +161,16 @@ def _segments(at: Surroundings) -> list[Path]:
     named = sorted(path for path in folder.glob("*") if SEGMENTS.fullmatch(path.name))
     states = [(path, path.stat()) for path in named]
     return [path for path, stat in states if stat.st_uid == at.user and at.now_s - stat.st_mtime > YOUNG_S]
+
+
+def _kept_rings(at: Surroundings, used: list[str]) -> str:
+    """What rings of engines that ended take, in words; the next engine with a ring removes all but the last two."""
+    folders = (at.root / f"dev/shm/enginescope-{at.user}").glob("*")
+    ended = [path for path in folders if not any(f"{path.parent.name}/{path.name}/" in text for text in used)]
+    if not ended:
+        return ""
+    size = sum(_blocks(path) for path in ended) / 2**20
+    return f"; {size:.1f} MiB of rings are kept for `python -m tracing.attach PID --dump`"
 
 
 def _in_use(at: Surroundings) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main, usage_error
+from probes.errors import run_main, usage_error
 
 EPILOG = """examples:
   python -m probes.report out.jsonl
@@ -19,7 +19,7 @@ EPILOG = """examples:
   python -m probes.report out.jsonl --html report.html --markdown report.md
   python -m probes.report out.jsonl --json | jq .files[0].latency_s.p95
 
-exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot be written, 130 Ctrl-C
+exit codes: 0 done, 2 bad usage or no record in any file, 1 a page that cannot be written, 130 Ctrl-C
 """
 
 
@@ -64,7 +64,7 @@ def main() -> int:
         refuse_existing(views)
     summaries = [summarize(path, args.top) for path in files]
     if not any(summary.records for summary in summaries):
-        raise EnginescopeError(f"no record of a batch in {', '.join(map(str, files))}")
+        raise usage_error(f"no record of a batch in {', '.join(map(str, files))}")
     parts = sections(summaries), problems(summaries), notes(summaries)
     written = write_texts({path: view(*parts) for path, view in views.items()})
     if args.json:

@@ -28,6 +28,7 @@ MISSING_PATH = (
     f"notes.tables {NOWHERE}",
     f"probes.batch --base-url http://127.0.0.1:9 --model m --output {NOWHERE}.out --input {NOWHERE}",
     f"probes.report --input {NOWHERE}",
+    f"probes.serve --explain {NOWHERE}",
     f"tracing.nsys {NOWHERE}",
     f"tracing.pyspy {NOWHERE}",
     f"tracing.review {NOWHERE}",
@@ -35,6 +36,9 @@ MISSING_PATH = (
     f"tracing.torchsums {NOWHERE}",
     f"tracing.walk {NOWHERE}",
 )
+
+
+OTHER_FILE = ("offline.report", "probes.report", "probes.serve --explain", "tracing.nsys", "tracing.review")
 
 
 def ended(line: str) -> tuple[int, list[str]]:
@@ -49,6 +53,13 @@ def test_a_path_that_is_not_there_is_bad_usage(line: str) -> None:
     code, words = ended(line)
     assert (code, len(words)) == (2, 1), words
     assert NOWHERE in words[0]
+
+
+@pytest.mark.parametrize("command", OTHER_FILE)
+def test_a_file_of_another_kind_is_bad_usage(command: str) -> None:
+    code, words = ended(f"{command} LICENSE")
+    assert (code, len(words)) == (2, 1), words
+    assert "LICENSE" in words[0]
 
 
 @pytest.mark.parametrize("command", ["notes.check", "notes.build"])

@@ -68,7 +68,7 @@ def test_help(command: str) -> None:
         text, report = ask_for_help(command)
         assert report["code"] in (0, None)
         assert report["heavy"] == []
-        assert "example" in text.lower()
+        assert "example" in text.lower() and "build/" not in text  # a folder that is there while this is built alone
         took.append(report["cpu_s"])
         if took[-1] < LIMIT_S:
             return

@@ -66,6 +66,33 @@ def test_a_help_that_a_full_disk_does_not_take_is_one_line(unbuffered: str) -> N
     assert (ended.returncode, ended.stderr) == (1, "error: cannot write the output: No space left on device\n")
 
 
+UNREAD = """
+import sys
+from probes.console import console, show_text
+from probes.errors import run_main
+
+def main() -> int:
+    for number in range(100_000):
+        WRITE
+    return 0
+
+run_main(main)
+"""
+
+
+@pytest.mark.parametrize("write", ["print(number)", "show_text(console(), str(number))"])
+def test_a_reader_that_goes_away_is_told_as_a_shell_tells_it(write: str, tmp_path: Path) -> None:
+    (tmp_path / "unread.py").write_text(UNREAD.replace("WRITE", write))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "unread"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED_TEXT)
     command = [sys.executable, "-m", "interrupted"]

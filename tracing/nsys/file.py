@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from probes.errors import EnginescopeError, usage_error
+from probes.errors import usage_error
 from tracing.nsys import capture
 
 SCHEMA_MAJOR = 3
@@ -67,11 +67,9 @@ def read(path: Path) -> Report:
             nvtx = _nvtx(file, path, tables)
             report = Report(path, version, schema, *_split(file, nvtx, tables), *_cuda(file, path, tables))
     except (sqlite3.Error, pd.errors.DatabaseError) as error:
-        raise EnginescopeError(
-            f"{path} cannot be read as SQLite: {error}; export it again from the .nsys-rep"
-        ) from None
+        raise usage_error(f"{path} cannot be read as SQLite: {error}; export it again from the .nsys-rep") from None
     if not len(report.ranges) and not len(report.marks) and not len(report.activity):
-        raise EnginescopeError(
+        raise usage_error(
             f"{path} has no NVTX events and no CUDA activity: run nsys with --trace=nvtx,cuda, around the "
             "processes of interest"
         )
@@ -119,7 +117,7 @@ def _checked(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, 
         missing.append(f"{NVTX}.{PAYLOADS[0]}")
     if missing or schema.partition(".")[0] != str(SCHEMA_MAJOR):
         lacks = f"; missing: {', '.join(missing)}" if missing else ""
-        raise EnginescopeError(
+        raise usage_error(
             f"{path} is of an unknown layout: schema {schema}, Nsight Systems {version}{lacks}; "
             f"this reader knows schema {SCHEMA_MAJOR} as 2022.4 and later write it"
         )
@@ -186,7 +184,7 @@ def _cuda(
     if there:
         missing += _lacks(tables, LAUNCHES, ("start", "end", "globalTid", "correlationId"))
     if missing:
-        raise EnginescopeError(f"{path} has CUDA activity of an unknown layout; missing: {', '.join(missing)}")
+        raise usage_error(f"{path} has CUDA activity of an unknown layout; missing: {', '.join(missing)}")
     frames = [_activity(file, kind, table, tables[table]) for kind, table in there.items()]
     empty = ("start_ns", "end_ns", "kind", "name", "whole_name", "pid", "device", "stream", "correlation", "bytes")
     activity = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(empty))

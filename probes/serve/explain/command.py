@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from probes.console import console, printable, show_section, show_text
-from probes.errors import FAILED, EnginescopeError
+from probes.errors import FAILED, usage_error
 from probes.outputfiles import refuse_existing, write_texts
 from probes.serve.explain.durations import Durations
 from probes.serve.explain.explainedlog import ExplainedLog, explain
@@ -45,11 +45,11 @@ def read(name: str) -> dict[str, ExplainedLog]:
             with Path(name).open("rb") as file:
                 logs = explain(file)
     except OSError as error:
-        raise EnginescopeError(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
+        raise usage_error(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
     if not logs:
-        raise EnginescopeError(f"{_shown(name)} is empty; {WHENCE}")
+        raise usage_error(f"{_shown(name)} is empty; {WHENCE}")
     if all(log.tells_nothing for log in logs.values()):
-        raise EnginescopeError(
+        raise usage_error(
             f"no line of {_shown(name)} is one that vLLM's server writes as it starts or serves; {WHENCE}"
         )
     return logs

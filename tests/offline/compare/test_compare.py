@@ -46,19 +46,21 @@ def run_folder(
     kernel: float = 1.0,
     gpu_kernel: float = 0.0,
     settings: dict[str, Any] | None = None,
+    engines: tuple[int, ...] = (1, 2, 3, 4),
     **changes: Any,
 ) -> Path:
     """A run of two arms, two starts each and three rounds, whose trials take `slower` times as long as 300 ms."""
     grid = arms(SPEC, {"model": "m", "dtype": "float32"} | (settings or {}))
-    run: RunRecord = a_run(
-        id=name, spec=SPEC, arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in grid}, **changes
-    )
+    changes = {"spec": SPEC, "state": "complete"} | changes
+    run: RunRecord = a_run(id=name, arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in grid}, **changes)
     folder = RunFolder.create(out, run)
-    for engine, spread in SPREAD.items():
+    for engine in engines:
         arm = grid[engine % 2]
         folder.append(started(arm=arm.id, engine=engine, name=arm.name))
         for number in range(3):
-            folder.append(_trial(arm, engine, number, slower * spread * (1 + number / 1000), kernel, gpu_kernel))
+            folder.append(
+                _trial(arm, engine, number, slower * SPREAD[engine] * (1 + number / 1000), kernel, gpu_kernel)
+            )
     folder.close()
     return folder.path
 
@@ -102,6 +104,27 @@ def test_the_same_twice_shows_no_difference(compared: Compare, base: Path, tmp_p
     assert "all b 1.000" in text and "block_size=64 prefix_caching=off b 1.000" in text
     assert text.splitlines()[1].startswith("b against a, all cells together: output_tok_s 1.000 of before (")
     assert text.count("no difference seen (could have found") == 4
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("interrupted", "b was interrupted: 3 of 4 starts, 9 of 12 trials."),
+        ("running", "b was killed, or is still being measured: 3 of 4 starts, 9 of 12 trials."),
+    ],
+)
+def test_a_run_that_did_not_come_to_its_end_is_named_first(
+    state: str, said: str, compared: Compare, base: Path, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, starts=2, repeats=3)
+    code, text = compared(base, run_folder(tmp_path, "b", engines=(1, 2, 3), spec=spec, state=state))
+    assert code == 0 and text.splitlines()[0] == said
+    assert "b against a, all cells together: output_tok_s " in text
+
+
+def test_where_all_arms_have_one_start_nothing_is_compared(compared: Compare, tmp_path: Path) -> None:
+    one, other = (run_folder(tmp_path, name, engines=(1, 2)) for name in "ab")
+    assert "not comparable (one start of each arm: nothing is known" in compared(one, other)[1]
 
 
 def test_a_run_is_not_compared_with_itself(compared: Compare, base: Path) -> None:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from offline.spec import memory, plan
-from offline.spec.estimate import READ_S, SPEEDS, slowness
+from offline.spec.estimate import READ_S, SPEEDS, estimate, slowness
+from offline.spec.grid import Arm
 from offline.spec.models import Models
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
@@ -188,6 +189,37 @@ def test_recorded_trials_are_in_the_plan_with_what_they_cost() -> None:
     assert "recorded" not in timed.describe("m", "cpu", [])
 
 
+@pytest.mark.parametrize("alive", [1, 2])
+def test_of_a_run_that_is_continued_what_is_left_is_estimated(alive: int) -> None:
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, _ = complete(Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), starts=2), ONE, machine)
+    time = estimate(spec, plan.grid_of(spec, ONE, machine), ONE, machine, alive)
+    first, second = ({each for arm in time.grid for each in whole(spec, arm, start)} for start in range(2))
+    assert time.left_s(first) == pytest.approx(time.seconds / 2) == time.left_s(second)
+    assert time.left_s(first | second) == 0
+    one = min(second)
+    # One more engine start, and in it a warm-up beside the trial; another trial before it where engines take turns.
+    assert time.left_s((first | second) - {one}) == pytest.approx(
+        time.speed.start_s + (2 if alive == 1 else 3) * time._cell_s(time.grid[0], time.grid[0].cells[0])
+    )
+    assert time.left_s(set(), {one}) == time.seconds  # nothing is recorded in this run
+
+
+def whole(spec: Spec, arm: Arm, start: int) -> set[tuple[str, int]]:
+    """All timed trials of an arm in one of its starts."""
+    numbers = range(start * spec.repeats, (start + 1) * spec.repeats)
+    return {(arm.cell_id(cell), number) for cell in arm.cells for number in numbers}
+
+
+def test_a_plan_of_one_arm_and_one_cell_counts_in_the_singular() -> None:
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    asked = Spec(batch_size=(1,), block_size=(32,), prefix_caching=("off",), starts=1, repeats=1)
+    lines = plan.plan(complete(asked, ONE, machine)[0], ONE, machine).describe("m", "cpu", []).splitlines()
+    assert "arms           1 engine configuration" in lines
+    assert "starts         1 engine; one at a time" in lines
+    assert "cells          1, warmed up at its own shape, then 1 trial in each start" in lines
+
+
 def test_what_was_asked_for_does_not_yield(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_seconds", lambda *_: 1e6)
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
@@ -213,12 +245,3 @@ def test_more_starts_of_fewer_arms_are_nothing_that_was_given_up(monkeypatch: py
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     spec, note = complete(Spec(), ONE, machine)
     assert spec.starts == 3 and note is not None and "starts" not in note
-
-
-def test_of_one_arm_nothing_is_told_by_arm() -> None:
-    machine = replace(fingerprint(), platform="cpu", gpus=())
-    spec, _ = complete(Spec(batch_size=(1,), block_size=(32,), prefix_caching=("off",)), ONE, machine)
-    lines = plan.plan(spec, ONE, machine).describe("M", "cpu", []).splitlines()
-    assert "arms           1 engine configuration" in lines
-    [starts] = [line for line in lines if line.startswith("starts")]
-    assert starts.endswith(" engines or more; one at a time")

@@ -37,5 +37,5 @@ def test_an_interrupt_while_the_tables_are_written_says_how_to_continue(
     monkeypatch.setattr(page, "write", interrupted)
     assert measurement.measure(run, time_limit_s=1.0, every_row=True) == 130
     assert states == ["complete", "interrupted"] and read_run(folder.path).state == "interrupted"
-    assert f"python -m offline.sweep --resume {folder.path}" in capsys.readouterr().err
+    assert f"python -m offline.sweep --resume {folder.path}" in capsys.readouterr().out
     assert (folder.path / "report.html").exists()

@@ -86,7 +86,8 @@ def test_a_complete_run_goes_on_where_a_precision_is_asked_of_it(model: str, tmp
     assert code == 0, text
     folder, more = only_run(tmp_path), ("--until", "0.01%", "--budget", "1s")
     code, text = run(tmp_path, "--resume", str(folder), "--plan", fake=True)
-    assert code == 0 and f"note           continues {folder}, of which 2 trials are measured" in text, text
+    assert code == 0 and f"note           continues {folder}, with 2 trials measured; " in text, text
+    assert "estimate       nothing is left to measure" in text
     assert len(trials(folder)) == 2
     code, text = run(tmp_path, "--resume", str(folder), *more, fake=True)
     assert code == 0 and "the budget of 1 s does not hold another start" in text, text

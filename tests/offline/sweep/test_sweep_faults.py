@@ -92,7 +92,8 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
-    assert "--resume" in text and text.splitlines()[-1].startswith("Wrote ")
+    words = f"INTERRUPTED: this run did not come to its end; python -m offline.sweep --resume {only_run(tmp_path)} "
+    assert text.count("--resume") == 1 and words in text and text.splitlines()[-1].startswith("Wrote ")
     assert "Traceback" not in text
     assert nothing_left()
     assert json.loads((only_run(tmp_path) / "run.json").read_text())["state"] == "interrupted"
@@ -140,7 +141,7 @@ def test_an_interrupt_from_the_first_moment_of_the_folder_says_how_to_continue(
     text, _ = process.communicate(timeout=LIMIT_S)
     folder = only_run(tmp_path)
     assert process.returncode == 130 and nothing_left()
-    assert f"interrupted; to continue: python -m offline.sweep --resume {folder}" in text
+    assert f"python -m offline.sweep --resume {folder} continues it." in text
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
 
 

@@ -173,6 +173,14 @@ def test_a_terminal_table_shows_what_cells_differ_in() -> None:
     assert [cells[:5] for cells in words(shown(rows, 200))] == [[*IDENTITY, "0.00"], [*IDENTITY, "0.80"]]
 
 
+def test_the_status_has_a_heading_of_its_own_where_a_cell_is_not_whole() -> None:
+    assert "status" not in shown([row()], 200)
+    text = shown([row(), row(status="interrupted", reason="2 of 3 trials"), refused("no")], 200)
+    (heading,) = (line for line in text.splitlines() if " status " in line)
+    assert heading.index("status") < heading.index("ran")
+    assert [cells[4:6] for cells in words(text)] == [["ok", "15.2"], ["interrupted", "15.2"], ["refused"]]
+
+
 def test_a_large_grid_is_cut_down_to_the_fastest_arm_of_each_cell() -> None:
     sizes = (1, 2, 4, 8, 16, 32, 64)
     rows = [row(size, block_size=block, output_tok_s=float(block)) for size in sizes for block in (32, 64)]

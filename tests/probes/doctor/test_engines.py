@@ -122,6 +122,21 @@ def test_left_segments(tmp_path: Path) -> None:
     assert not unlike(engines.left_segments(replace(at, user=os.geteuid() + 1)), "ok", "no segments", None)
 
 
+def test_segments_of_workers_on_a_cpu_are_quoted(tmp_path: Path) -> None:
+    name = "vllm_dist_1d469ea68f174c4f907947aa1e0d79ca-tp:0-[0-1]-cpushm_0"
+    at = machine(tmp_path, {f"dev/shm/{name}": "x"}, now_s=time.time() + 1000)
+    assert not unlike(engines.left_segments(at), "warn", "1 in /dev/shm", f"rm -r '/dev/shm/{name}'   #")
+
+
+def test_rings_that_are_kept_for_a_dump_are_not_offered_for_removal(tmp_path: Path) -> None:
+    room = f"dev/shm/enginescope-{os.geteuid()}"
+    files = {f"{room}/7-0a/events-7.bin": "x", f"{room}/8-0b/events-8.bin": "x" * 2**20}
+    files["proc/7/maps"] = f"7f00 rw-s 00000000 00:1b 9    /{room}/7-0a/events-7.bin\n"
+    at = machine(tmp_path, files, now_s=time.time() + 1000)
+    kept = "; 1.0 MiB of rings are kept for `python -m tracing.attach PID --dump`"
+    assert not unlike(engines.left_segments(at), "ok", f"no segments in /dev/shm without a process{kept}", None)
+
+
 def test_a_line_to_paste_names_a_part_of_many_segments(tmp_path: Path) -> None:
     at = machine(tmp_path, {f"dev/shm/psm_{number:03}": "" for number in range(150)}, now_s=time.time() + 1000)
     finding = engines.left_segments(at)

@@ -287,7 +287,7 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     os.close(read_end)
     with open(write_end, "w") as pipe:
         done = report("--input", path, "--markdown", tmp_path / "r.md", stdout=pipe)
-    assert (done.returncode, done.stderr) == (1, "") and (tmp_path / "r.md").exists()
+    assert (done.returncode, done.stderr) == (141, "") and (tmp_path / "r.md").exists()
 
 
 def test_cached_tokens_are_summed(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_only_failures(tmp_path: Path) -> None:
     [
         ((), 2, "name a file of records"),
         (("{dir}/nothing.jsonl",), 2, "No such file"),
-        (("--input", "{dir}/empty.jsonl"), 1, "no record of a batch"),
+        (("--input", "{dir}/empty.jsonl"), 2, "no record of a batch"),
         (("--input", "{dir}/good.jsonl", "--html", "{dir}/no/such/page.html"), 1, "cannot write"),
         (("--input", "{dir}/good.jsonl", "--top", "0"), 2, "--top"),
     ],

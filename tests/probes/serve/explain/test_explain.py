@@ -165,14 +165,14 @@ def test_a_page_escapes_what_the_log_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/no/such.log", "-", "/"])
 def test_no_log_is_said_in_a_line(name: str) -> None:
     result = run(name, stdin="")
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "Traceback" not in result.stderr
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1 and "Traceback" not in result.stderr
     assert result.stderr.startswith("error: standard input is empty; " if name == "-" else f"error: {name}: ")
 
 
 @pytest.mark.parametrize("log", ['{"a": 1}\n', "GET / 200\nGET / 200\n", "\0\1\2"])
 def test_another_programs_log_is_said_to_be_none(log: str) -> None:
     result = run("-", stdin=log)
-    assert result.returncode == 1 and not result.stdout
+    assert result.returncode == 2 and not result.stdout
     assert result.stderr.startswith("error: no line of standard input is one that vLLM's server writes")
 
 
