@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 import threading
@@ -64,9 +65,11 @@ def run_main(main: Callable[[], int]) -> None:
             raise
         print(f"error: this needs {missing}: pip install 'enginescope[{EXTRAS[missing]}]'", file=sys.stderr)
         code = FAILED
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        code = UNREAD if _is_unread() else FAILED
         _discard_output()
-        code = UNREAD
+        if code == FAILED:
+            print(f"error: another process went away: {error}", file=sys.stderr)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
@@ -76,6 +79,14 @@ def run_main(main: Callable[[], int]) -> None:
     _flush_or_discard()  # a failed command, too, may have printed what a full disk does not take
     exec("")  # CPython ends by SIGINT if the last text it ran was interrupted, as a dataclass's is, though we caught it
     sys.exit(code)
+
+
+def _is_unread() -> bool:
+    """Whether who read our output went away."""
+    outputs = select.poll()
+    for descriptor in (1, 2):
+        outputs.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in outputs.poll(0))
 
 
 def _flush_or_discard() -> None:

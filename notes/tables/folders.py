@@ -32,7 +32,7 @@ def story(folder: Path) -> Story:
     try:
         if (folder / "run.json").is_file():
             return _sweep(folder)
-        if trace := read_trace(folder):
+        if folder.is_dir() and (trace := read_trace(folder)):
             return _budget(folder, trace)
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise EnginescopeError(f"{folder} cannot be read: {type(error).__name__} {error}") from None

@@ -41,7 +41,10 @@ class Reason:
 
     @property
     def sentence(self) -> str:
-        """`block_size 32 → 64: slower, a request takes 52.00 ms, before 50.00 ms; forward +1.90 ms (…)`."""
+        """`block_size 32 → 64: slower, a request takes 52.00 ms, before 50.00 ms; forward +1.90 ms (…)`.
+
+        Whether it is slower the timed trials say; the recorded ones, of which there are few, say where.
+        """
         row, whole = self.difference, self.changes[0]
         where = "" if row.cell == "all" else f" ({row.cell})"
         verdict = "" if row.verdict == NONE_SEEN else f"{row.verdict}, "

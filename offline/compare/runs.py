@@ -17,6 +17,7 @@ from offline.spec.passes import passes
 from offline.table.frames import planned_arms, read
 from probes.errors import usage_error
 from probes.machine import differences
+from probes.plurals import counted
 
 # The machine's fields that an axis declares together with the one that it names.
 TOGETHER: dict[str, tuple[str, ...]] = {
@@ -68,9 +69,9 @@ def _unfinished(record: RunRecord, grid: Sequence[Arm], trials: pd.DataFrame) ->
     planned = (sum(len(each.arms) for each in every), record.spec.repeats * sum(len(each.cells()) for each in every))
     # By the number of the pass: the two halves of a start that was continued are one start of the plan.
     starts = set(zip(trials["arm"], trials["trial"] // record.spec.repeats, strict=True))
-    counts = zip((len(starts), len(trials)), planned, ("starts", "trials"), strict=True)
+    counts = zip((len(starts), len(trials)), planned, ("start", "trial"), strict=True)
     least = "at least " if record.effort else ""  # which adds starts to its plan
-    words = ", ".join(f"{measured} of {least}{of} {noun}" for measured, of, noun in counts)
+    words = ", ".join(f"{measured} of {least}{counted(of, noun)}" for measured, of, noun in counts)
     return f"{record.id} {UNFINISHED[record.state]}: {words}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,10 +64,15 @@ def marks(run: RunRecord, folder: Path | None = None) -> list[str]:
 
     A page in the run's own folder need not name that.
     """
-    interrupted = [INTERRUPTED.format(f" {folder}" if folder else "")] if run.state == "interrupted" else []
+    interrupted = [interrupted_mark(folder)] if run.state == "interrupted" else []
     forced = [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
     nodes = [f"OTHER NODES: parts of this run were measured elsewhere: {each}." for each in run.elsewhere]
     return [*interrupted, *forced, *nodes]
+
+
+def interrupted_mark(folder: Path | None = None) -> str:
+    """That a run was interrupted, and how to continue the one of a folder."""
+    return INTERRUPTED.format(f" {shlex.quote(str(folder))}" if folder else "")
 
 
 def new_id() -> str:

@@ -16,7 +16,7 @@ from offline.page import page
 from offline.page.reported import ReportedRun, report_of
 from offline.page.summary import answer
 from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
-from offline.records.run import RunRecord, marks, now
+from offline.records.run import RunRecord, interrupted_mark, marks, now
 from offline.records.runindex import write_index
 from offline.records.traced import TracedRecord
 from offline.sweep.adaptive import AdaptiveRun
@@ -42,7 +42,7 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
         failed = run_missing(run, time_limit_s, progress_out)
         report, code = finish(run, "incomplete" if failed else "complete"), INCOMPLETE if failed else 0
     except KeyboardInterrupt:
-        report, code = finish(run, "interrupted"), INTERRUPTED
+        report, code = finish_interrupted(run, progress_out), INTERRUPTED
     warn(report.rows, progress_out)
     show(report, run.folder.path, every_row)
     return INCOMPLETE if code == 0 and all(row["status"] == "refused" for row in report.rows) else code
@@ -96,6 +96,16 @@ def finish(run: PreparedRun, state: str) -> ReportedRun:
     return report
 
 
+def finish_interrupted(run: PreparedRun, out: Console) -> ReportedRun:
+    """The same of a run that Ctrl-C ended; where another one comes meanwhile, say how to continue all the same."""
+    out.print("interrupted; writing what was measured", highlight=False)
+    try:
+        return finish(run, "interrupted")
+    except KeyboardInterrupt:
+        out.print(Text(interrupted_mark(run.folder.path)), soft_wrap=True)
+        raise
+
+
 def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunRecord:
     """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them.
 
@@ -110,7 +120,7 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     """The answer and the short table on standard output, and where the rest is."""
     out = console()
     for words in marks(report.record, path):
-        out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
+        out.print(Text(words, "bold yellow"), soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
     first = answer(report)
     show_laid_out(out, Text("\n".join([*first, ""]), "bold"))
@@ -119,7 +129,7 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     reasons = [words for words in reason_sentences(report.reasons) if words not in first]
     for line in (*answers, *reasons, *(stage.sentence for stage in report.changed_stages)):
         out.print(line, highlight=False, soft_wrap=True)
-    out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+    out.print(Text(f"Wrote {path}"), soft_wrap=True)
 
 
 def warn(rows: Sequence[Row], out: Console) -> None:

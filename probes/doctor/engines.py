@@ -5,6 +5,7 @@ What seems left over is only ever named, with the command that would remove it; 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -165,12 +166,25 @@ def _segments(at: Surroundings) -> list[Path]:
 
 def _kept_rings(at: Surroundings, used: list[str]) -> str:
     """What rings of engines that ended take, in words; the next engine with a ring removes all but the last two."""
-    folders = (at.root / f"dev/shm/enginescope-{at.user}").glob("*")
-    ended = [path for path in folders if not any(f"{path.parent.name}/{path.name}/" in text for text in used)]
+    folders = filter(_keeps_ring, (at.root / f"dev/shm/enginescope-{at.user}").glob("*"))
+    ended = [path for path in folders if not any(_is_in(path, text) for text in used)]
     if not ended:
         return ""
     size = sum(_blocks(path) for path in ended) / 2**20
-    return f"; {size:.1f} MiB of rings are kept for `python -m tracing.attach PID --dump`"
+    return f"; {size:.1f} MiB of rings of engines that ended are kept for `python -m tracing.attach PID --dump`"
+
+
+def _keeps_ring(folder: Path) -> bool:
+    """Whether an engine's folder has a ring; one that was in standby has files too, but nothing to dump."""
+    try:
+        return any(folder.glob("events-*.bin")) and not json.loads((folder / "standing.json").read_text())["standby"]
+    except (OSError, ValueError, KeyError, TypeError):  # the engine was killed before it said so, or is being removed
+        return False
+
+
+def _is_in(folder: Path, text: str) -> bool:
+    """Whether a mapped file or a variable names a folder or what is in it."""
+    return re.search(rf"/{re.escape(f'{folder.parent.name}/{folder.name}')}(/|$)", text) is not None
 
 
 def _in_use(at: Surroundings) -> list[str]:

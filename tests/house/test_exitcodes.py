@@ -38,7 +38,17 @@ MISSING_PATH = (
 )
 
 
-OTHER_FILE = ("offline.report", "probes.report", "probes.serve --explain", "tracing.nsys", "tracing.review")
+OTHER_FILE = (
+    "notes.tables",
+    "offline.report",
+    "probes.report",
+    "probes.serve --explain",
+    "tracing.hang",
+    "tracing.nsys",
+    "tracing.pyspy",
+    "tracing.review",
+    "tracing.torchsums",
+)
 
 
 def ended(line: str) -> tuple[int, list[str]]:

@@ -93,6 +93,15 @@ def test_a_reader_that_goes_away_is_told_as_a_shell_tells_it(write: str, tmp_pat
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+def test_a_pipe_to_another_process_is_not_our_output(tmp_path: Path) -> None:
+    writing = "reading, writing = os.pipe()\n    os.close(reading)\n    os.write(writing, b'x')"
+    script = f"import os\nfrom probes.errors import run_main\n\ndef main() -> int:\n    {writing}\n\nrun_main(main)\n"
+    (tmp_path / "broken.py").write_text(script)
+    command = [sys.executable, "-m", "broken"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "error: another process went away: [Errno 32] Broken pipe\n")
+
+
 def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED_TEXT)
     command = [sys.executable, "-m", "interrupted"]

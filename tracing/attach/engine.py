@@ -92,12 +92,14 @@ def standing_engine(pid: int) -> StandingEngine | None:
 
 def check_running(pid: int, engine: StandingEngine | None) -> None:
     """`EnginescopeError` where the engine of a process has ended, and where a process that has no standing folder is
-    nothing to look at either: neither vLLM nor any other Python but ours runs in it or below it."""
+    nothing to look at either: neither vLLM nor any Python runs in it or below it but this command, and what has
+    started that."""
     if engine:
         engine.check_lives()
         return
-    others = [member for member in group_of(pid) if member.pid != os.getpid()]  # a shell has started us as well
-    if not holds_engine(others) and not any(runs_python(member.pid) for member in others):
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())} - {pid}
+    members = [member for member in group_of(pid) if member.pid != os.getpid()]
+    if not holds_engine(members) and not any(runs_python(member.pid) for member in members if member.pid not in ours):
         raise no_vllm(pid)
 
 

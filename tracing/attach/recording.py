@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from probes.errors import EnginescopeError, terminable
+from probes.plurals import counted
 from tracing.attach.engine import StandingEngine
 from tracing.attach.liveprofile import LiveProfile
 from tracing.attach.moved import Moved, wait_until
@@ -44,24 +45,33 @@ def _recorded(engine: StandingEngine, moved: Moved, seconds: float, profile: Liv
     beside = profile.running() if profile else nullcontext(lambda: False)
     with turned as begin_ns, beside as enough:
         _say_begun(moved, f"{seconds:g} s at most" if profile else f"{seconds:g} s")
-        _move_for(moved, seconds, begin_ns, enough)
+        with stopped_early(begin_ns, seconds):
+            _move_until(moved, begin_ns + round(seconds * NS_PER_S), enough)
     return moved.close(begin_ns)
 
 
 def _say_begun(moved: Moved, length: str) -> None:
     """Say what is recorded, and for how long."""
-    count = sum(file.lives() for file in moved.files.values())
-    of = f"{count} process" if count == 1 else f"{count} processes"
+    of = counted(sum(file.lives() for file in moved.files.values()), "process", "processes")
     print(f"recording {of} for {length}; Ctrl-C ends it sooner", file=sys.stderr, flush=True)
 
 
-def _move_for(moved: Moved, seconds: float, begin_ns: int, enough: Callable[[], bool]) -> None:
-    """Move what is recorded in the seconds from a moment on; where Ctrl-C cuts them short, say so."""
+def _move_until(moved: Moved, end_ns: int, enough: Callable[[], bool]) -> None:
+    """Move what is recorded until a moment, or until the engine has ended."""
+    while not enough() and wait_until(end_ns, MOVE_PERIOD_S):
+        moved.move()
+        if moved.files and not any(file.lives() for file in moved.files.values()):
+            print("the engine has ended", file=sys.stderr, flush=True)
+            return
+
+
+@contextmanager
+def stopped_early(begin_ns: int, seconds: float) -> Iterator[None]:
+    """Where Ctrl-C cuts the seconds short that began then, say so, and go on: what there is makes a folder as well."""
     try:
         with terminable():
-            while not enough() and wait_until(begin_ns + round(seconds * NS_PER_S), MOVE_PERIOD_S):
-                moved.move()
-    except KeyboardInterrupt:  # what there is makes a folder as well
+            yield
+    except KeyboardInterrupt:
         took_s = (time.monotonic_ns() - begin_ns) / NS_PER_S
         print(f"stopped after {round(took_s, 1):g} of {seconds:g} s", file=sys.stderr, flush=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from probes.metrics.endpoint import endpoint, look
 from probes.metrics.exposition import Snapshot, Window
 from probes.metrics.quantities import figures
 from probes.metrics.table import short_line
+from tracing.attach.recording import stopped_early
 from tracing.pyspy.sampler import DEFAULT_RATE, Sampler, check_rate
 from tracing.record.folder import discard
 
@@ -27,7 +29,9 @@ def sample(pid: int, target: str, folder: Path, seconds: float) -> None:
         check_rate(DEFAULT_RATE)
         before = _counted(target)
         print(WITHOUT.format(pid=pid, metrics=", and its metrics are read" if before else ""), file=sys.stderr)
-        with Sampler(folder, pid, DEFAULT_RATE, beacon=False) as sampler:
+        sampling = Sampler(folder, pid, DEFAULT_RATE, beacon=False)
+        with sampling as sampler, stopped_early(time.monotonic_ns(), seconds):
+            print(f"sampling for {seconds:g} s; Ctrl-C ends it sooner", file=sys.stderr, flush=True)
             sampler.wait(seconds)
         after = _counted(target)
     if before and after:
@@ -39,7 +43,7 @@ def _nothing_left(folder: Path) -> Iterator[None]:
     """Of what could not be sampled there is no folder."""
     try:
         yield
-    except EnginescopeError:
+    except (EnginescopeError, KeyboardInterrupt):
         discard(folder)
         raise
 

@@ -49,7 +49,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started:
     lines += deaths
     lines += [f"request {flow.request} was cut: {why or 'no ' + ', '.join(flow.missing)}" for flow in cut[:MOST_CUT]]
     if len(cut) > MOST_CUT:
-        lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
+        lines.append(f"{counted(len(cut) - MOST_CUT, 'more request')} cut")
     return lines
 
 

@@ -48,10 +48,9 @@ def main() -> int:
             f"there is no folder {args.folder}: python -m tracing.attach PID --keep 'ttft > 1s' makes one"
         )
     keeps = kept(args.folder)
-    if not keeps:
-        check(args.folder)
     out = console()
     if not keeps:
+        check(args.folder)
         out.print(f"{args.folder} holds nothing that was kept", markup=False)
         return 0
     table(
@@ -68,12 +67,12 @@ def main() -> int:
 def check(folder: Path) -> None:
     """Refuse a folder in which no watch keeps anything; one that has met nothing so far may be empty."""
     from tracing.events import tracefile
-    from tracing.kept.keeping import DRAFT
+    from tracing.kept.keeping import DRAFT, FILE
 
     if (folder / tracefile.FILE).exists() or any(folder.glob("events-*.bin")):
         review = f"python -m tracing.review {shlex.quote(str(folder))}"
         raise usage_error(f"{folder} is not a folder of --keep; it is a trace: {review}")
-    if any(not path.name.endswith(DRAFT) for path in folder.iterdir()):
+    if any(not path.name.endswith(DRAFT) and not (path / FILE).exists() for path in folder.iterdir()):
         raise usage_error(f"{folder} is not a folder of --keep: it holds other files, and nothing that was kept")
 
 

@@ -89,7 +89,8 @@ def missing(folder: Path, command: list[str], code: int = 0) -> list[str]:
     """What was not watched though it should have been, a line each; `code` is the command's exit code."""
     reports = processes(folder)
     inner = [f"a recorder inside the command took over; what it recorded is in {path}" for path in taken_over(folder)]
-    if not reports and not inner and code > BY_SIGNAL:  # it may have been about to load it: no reason is guessed
+    by_signal = BY_SIGNAL < code < BY_SIGNAL + signal.NSIG
+    if by_signal and not (reports or inner or cleaned_by(command)):  # it may have been about to load it: no guess
         return ["no process of the command had loaded enginescope when a signal ended it"]
     if not reports:
         return [f"no process of the command loaded enginescope: {why}" for why in inner or [why_none(command)]]

@@ -130,10 +130,13 @@ def test_segments_of_workers_on_a_cpu_are_quoted(tmp_path: Path) -> None:
 
 def test_rings_that_are_kept_for_a_dump_are_not_offered_for_removal(tmp_path: Path) -> None:
     room = f"dev/shm/enginescope-{os.geteuid()}"
-    files = {f"{room}/7-0a/events-7.bin": "x", f"{room}/8-0b/events-8.bin": "x" * 2**20}
+    folders = {"7-0a": "false", "8-0b": "false", "9-0c": "true", "10-0d": "false"}
+    files = {f"{room}/{name}/standing.json": f'{{"standby": {standby}}}' for name, standby in folders.items()}
+    files |= {f"{room}/{name}/events-7.bin": "x" * 2**20 for name in folders}
     files["proc/7/maps"] = f"7f00 rw-s 00000000 00:1b 9    /{room}/7-0a/events-7.bin\n"
+    files["proc/10/environ"] = f"ENGINESCOPE_TRACE=/{room}/10-0d\0"
     at = machine(tmp_path, files, now_s=time.time() + 1000)
-    kept = "; 1.0 MiB of rings are kept for `python -m tracing.attach PID --dump`"
+    kept = "; 1.0 MiB of rings of engines that ended are kept for `python -m tracing.attach PID --dump`"
     assert not unlike(engines.left_segments(at), "ok", f"no segments in /dev/shm without a process{kept}", None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,41 @@ def test_top_ends_with_the_engine(tmp_path: Path) -> None:
             finally:
                 top.kill()
     assert (top.returncode, errors) == (1, said_of(process.pid))
+
+
+def test_a_recording_ends_with_the_engine(tmp_path: Path) -> None:
+    out, environ = tmp_path / "out", os.environ | {"TMPDIR": str(tmp_path)}
+    with engine(tmp_path, standby=False) as process:
+        command = [*PYTHON, "tracing.attach", str(process.pid), "--seconds", "3600", "--out", str(out), "--partial"]
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as attach:
+            try:
+                assert attach.stderr is not None and attach.stderr.readline().startswith(
+                    "recording 1 process for 3600 s"
+                )
+                process.end(signal.SIGKILL)
+                _, errors = attach.communicate(timeout=120)
+            finally:
+                attach.kill()
+    assert attach.returncode == 0 and errors.startswith("the engine has ended\n"), errors
+    assert len(list(out.glob("events-*.bin"))) == 1
+
+
+def test_ctrl_c_ends_samples_of_what_is_not_in_standby_in_order(tmp_path: Path) -> None:
+    out, loop = tmp_path / "out", "print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE, text=True) as busy:
+        try:
+            assert busy.stdout is not None and busy.stdout.readline() == "\n"
+            command = [*PYTHON, "tracing.attach", str(busy.pid), "--seconds", "60", "--out", str(out)]
+            pipe = subprocess.PIPE
+            with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as attach:
+                assert attach.stderr is not None and "py-spy samples it" in attach.stderr.readline()
+                assert attach.stderr.readline() == "sampling for 60 s; Ctrl-C ends it sooner\n"
+                attach.send_signal(signal.SIGINT)
+                output, errors = attach.communicate(timeout=120)
+        finally:
+            busy.kill()
+    assert attach.returncode == 0 and re.search(r"^stopped after [\d.]+ of 60 s$", errors, re.M), errors
+    assert output.startswith(f"Wrote {out}\n")
 
 
 @pytest.mark.parametrize("module", ["tracing.attach", "tracing.top"])

@@ -122,7 +122,7 @@ def test_the_page_is_written_though_nobody_reads_the_text(tmp_path: Path) -> Non
 
 def test_the_command_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "dump").write_text("nothing\n")
-    assert command(str(tmp_path / "dump")).returncode == 1
+    assert command(str(tmp_path / "dump")).returncode == 2
     assert command(str(tmp_path / "missing")).returncode == 2
     assert command(str(2**22 + 1)).stderr.startswith("error: there is no process")
     elsewhere = command("http://192.0.2.1:8000")

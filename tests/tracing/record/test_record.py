@@ -99,6 +99,12 @@ def test_of_a_command_that_a_signal_ended_no_reason_is_guessed(tmp_path: Path, n
 
 
 @pytest.mark.skipif(program("py-spy") is None, reason="no py-spy here: pip install py-spy")
+@pytest.mark.parametrize(("command", "code"), [("ssh host python x.py", 255), ("docker run image", 130)])
+def test_no_signal_hides_a_reason_that_the_command_tells(tmp_path: Path, command: str, code: int) -> None:
+    [line] = watched.missing(tmp_path, command.split(), code)
+    assert " starts it without this environment; put the recorder behind it" in line
+
+
 def test_samples_of_the_recorder_alone_are_no_recording(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", "sleep", "1"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)

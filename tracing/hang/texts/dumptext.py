@@ -105,7 +105,7 @@ def read_text(text: str, source: str) -> Reading:
     if not reading.dumps and not reading.notices and not reading.progress:
         kind = next((name for pattern, name in OTHERS if pattern.search(text)), None)
         about = f"is {kind}" if kind else "holds no dump of py-spy or faulthandler, and no line of vLLM about a wait"
-        raise EnginescopeError(f"{source} {about}; {ADVICE}")
+        raise usage_error(f"{source} {about}; {ADVICE}")
     return reading
 
 
