@@ -114,3 +114,8 @@ def _parts(widths: list[int], text: tuple[int, ...], room: int) -> Iterator[list
         part.append(place)
         used += GAP + least[place]
     yield part
+
+
+def counted(count: int, noun: str, several: str = "") -> str:
+    """`1 graph`, `1,024 graphs`; with its own plural, `1 process`, `2 processes`."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from offline.budgets.cellbudget import mean_budget
-from offline.differences.difference import NONE_SEEN, Difference
+from offline.differences.difference import Difference
 from offline.differences.observations import Levels, varied
 from offline.records.lines import Record
 from offline.records.traced import TracedRecord
 from offline.spec.grid import Arm, Cell
 from probes.console import us
+from probes.statistics.intervals import NONE_SEEN
 from tracing.breakdown.changes import Budget, Pair, StageChange, changes_sentence, stage_changes
 from tracing.breakdown.requests.windowtimes import WindowTimes
 

@@ -15,9 +15,9 @@ from offline.records.run import RunRecord, read_run
 from offline.spec.grid import Arm
 from offline.spec.passes import passes
 from offline.table.frames import planned_arms, read
+from probes.console import counted
 from probes.errors import usage_error
 from probes.machine import differences
-from probes.plurals import counted
 
 # The machine's fields that an axis declares together with the one that it names.
 TOGETHER: dict[str, tuple[str, ...]] = {

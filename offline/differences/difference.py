@@ -10,9 +10,10 @@ import pandas as pd
 
 from offline.differences.estimates import Contrast, Estimates
 from probes.columns import column, dictionary
+from probes.statistics.intervals import NONE_SEEN
 
 TELLING = 100  # what is beyond that, or beyond its inverse, tells as much as no figure
-FASTER, SLOWER, NONE_SEEN = "faster", "slower", "no difference seen"
+FASTER, SLOWER = "faster", "slower"
 # What is compared, and whether more is faster.
 METRICS = {
     "output_tok_s": True,

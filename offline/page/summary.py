@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from offline.budgets.reason import reason_sentences
-from offline.differences.difference import NONE_SEEN, Difference
+from offline.differences.difference import Difference
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
 from offline.environments.environment import differing_sentences
@@ -19,6 +19,7 @@ from offline.spec.plan import enough_starts
 from offline.table.answers import sentences
 from offline.table.cells import Row
 from offline.table.files import arm_name, first_line, number
+from probes.statistics.intervals import NONE_SEEN
 
 ONE_START = "Each arm was started once, so differences between arms cannot be told from differences between starts: "
 MORE_STARTS = "run again with --starts {count}."

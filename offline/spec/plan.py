@@ -17,9 +17,9 @@ from offline.spec.models import Models
 from offline.spec.passes import Pass, passes
 from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
+from probes.console import counted
 from probes.errors import usage_error
 from probes.machine import Machine
-from probes.plurals import counted
 
 DEFAULT_LIMIT_S = 540.0  # the default run stays under ten minutes with something to spare
 BATCH_SIZES = (1, 4, 8, 16)

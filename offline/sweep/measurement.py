@@ -21,7 +21,7 @@ from offline.records.runindex import write_index
 from offline.records.traced import TracedRecord
 from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.elsewhere import ClusterRunner
-from offline.sweep.preparation import PreparedRun
+from offline.sweep.preparation import PreparedRun, on_disk
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
 from offline.table import files, terminal
@@ -53,14 +53,15 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     records, record = run.folder.records(), run.folder.read_run()
     trials = [each for each in records if isinstance(each, TrialRecord)]
     traced = [each for each in records if isinstance(each, TracedRecord)]
+    measured, recorded = on_disk(records)
     kind = partial(ClusterRunner, cluster=run.cluster) if run.cluster else Runner
     runner = kind(
         run.plan,
         run.folder,
         run.models,
         time_limit_s,
-        measured={(trial.cell, trial.trial) for trial in trials},
-        traced={(trial.cell, trial.start) for trial in traced},
+        measured=measured,
+        traced=recorded,
         engines=max((each.engine for each in records), default=0),
         groups=max([trial.group for trial in trials] + [trial.group for trial in traced], default=0),
         answered={each.arm for each in records if isinstance(each, AnswersRecord)},

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from offline.environments.environment import Environment
 from offline.environments.finding import environment_changes, environments, refuse_unrecorded
 from offline.environments.packages import python_in
 from offline.records.continuation import other_conditions
-from offline.records.lines import TrialRecord
+from offline.records.lines import Record, TrialRecord
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished, read_records
 from offline.records.traced import TracedRecord
@@ -32,10 +32,10 @@ from offline.spec.passes import CellIndex
 from offline.spec.plan import FEWEST_STARTS, Plan, complete, grid_of, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
+from probes.console import counted
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.machine import fingerprint, platform_text
-from probes.plurals import counted
 from probes.privacy.commandline import command_line
 from probes.programs import OWN_PYTHON
 
@@ -136,7 +136,7 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise usage_error(NOT_ELSEWHERE)
     refuse_too_many(grid, models, machine, run.alive)
     time = estimate(run.spec, grid, models, machine, run.alive, slow)
-    measured, traced = on_disk(path)
+    measured, traced = on_disk(read_records(path))
     planned = Plan(run.spec, grid, run.alive, time.left_s(measured, traced), time.start_s, slow)
     notes = [CONTINUES.format(path, counted(len(measured), "trial")), *([ADDED] if goal else [])]
     if not to_run(args, planned.seconds, planned.describe(models.label, platform_text(machine), notes)):
@@ -146,9 +146,8 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
     return PreparedRun(folder, planned, models, cluster)
 
 
-def on_disk(path: Path) -> tuple[set[CellIndex], set[CellIndex]]:
-    """The trials of a run that are measured, and those that are recorded."""
-    records = read_records(path)
+def on_disk(records: Collection[Record]) -> tuple[set[CellIndex], set[CellIndex]]:
+    """Of a run's records the trials that are measured, and those that are recorded."""
     measured = {(each.cell, each.trial) for each in records if isinstance(each, TrialRecord)}
     return measured, {(each.cell, each.start) for each in records if isinstance(each, TracedRecord)}
 

@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from probes.console import counted
 from probes.doctor.surroundings import Finding, Process, Surroundings
-from probes.plurals import counted
 from probes.privacy.home import tilde
 
 PORT = 8000

@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from probes.doctor.surroundings import Finding, Surroundings
 from probes.privacy.home import tilde
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
+from probes.console import counted
 from probes.devices.device import MEMORY_NOT_TOLD
 from probes.doctor.surroundings import Finding, Surroundings
 from probes.machine import Gpu
-from probes.plurals import counted
 from probes.privacy.home import tilde
 
 GIB = 2**30

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scipy.stats import binomtest
 
 TAIL = 0.025
+NONE_SEEN = "no difference seen"  # where the interval of a difference holds none
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ from offline.spec.models import Models
 from offline.spec.plan import complete, grid_of
 from offline.spec.spec import Spec
 from offline.variants.sender import come_first
-from probes import nvtxlibrary
 from probes.checkpoint import default_model, two_layer_model
+from probes.devices import nvtxlibrary
 from probes.engineplatform import engine_platform
 from probes.machine import fingerprint
 from tracing import timeline

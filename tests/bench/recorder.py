@@ -27,7 +27,7 @@ import nvtx
 from viztracer import VizTracer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from tracing.events import layout
 from tracing.hooks import _recorder, ranges
 from tracing.sites.engine import ALL_SITES

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from probes.console import PLAIN_WIDTH, Section, console, percent, show_section, show_text, table
+from probes.console import PLAIN_WIDTH, Section, console, counted, percent, show_section, show_text, table
 
 COLUMNS = ["step", "schedule", "model", "likely reason"]
 ROWS = [
@@ -100,3 +100,17 @@ def test_a_sentence_to_a_pipe_is_one_line_however_narrow(monkeypatch: pytest.Mon
     with out.capture() as capture:
         out.print("no range in this report is known", markup=False)
     assert capture.get() == "no range in this report is known\n"
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        ((1, "graph"), "1 graph"),
+        ((0, "graph"), "0 graphs"),
+        ((1024, "graph"), "1,024 graphs"),
+        ((1, "process", "processes"), "1 process"),
+        ((2, "process", "processes"), "2 processes"),
+    ],
+)
+def test_a_noun_is_in_the_number_of_its_count(words: tuple[int, str], text: str) -> None:
+    assert counted(*words) == text

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
+from probes.console import counted
 from probes.errors import EnginescopeError, run_main, usage_error
-from probes.plurals import counted
 
 if TYPE_CHECKING:
     from tracing.attach.engine import StandingEngine

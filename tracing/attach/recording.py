@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from probes.console import counted
 from probes.errors import EnginescopeError, terminable
-from probes.plurals import counted
 from tracing.attach.engine import StandingEngine
 from tracing.attach.liveprofile import LiveProfile
 from tracing.attach.moved import Moved, wait_until

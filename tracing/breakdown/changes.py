@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from probes.console import us
+from probes.statistics.intervals import NONE_SEEN
 from tracing.breakdown.requests.windowtimes import Budget
 
 Pair = tuple[Sequence[Budget], Sequence[Budget]]
@@ -22,7 +23,6 @@ SMALL = 0.005  # of the larger total: stages below it on both sides are taken to
 TOTAL, SMALLER = "all", "smaller stages"
 BLOCKS = 8
 NAMED = 3  # stages of a sentence
-NONE_SEEN = "no difference seen"  # as `offline.compare` says it
 CHANGE_COLUMNS = ("stage", "before", "after", "change", "95 % interval", "verdict")
 
 

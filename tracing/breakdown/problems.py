@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from probes.plurals import counted
+from probes.console import counted
 from tracing.breakdown.requests.hops import impossible
 from tracing.breakdown.starts import EngineStart
 from tracing.events.processfile import pid_of

@@ -24,6 +24,7 @@ SLOW = 0.05  # of the requests, from which the longest are called slow, where th
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
 QUEUED_PART = 0.5  # of a step's excess, from which more time in the run queue is, or more that the hypervisor took
 KEPT = ("queued_ns", "throttled_ns", "stolen_ns")  # what kept a step's threads from running
+LEAST_REASON_NS = 1_000_000  # of the machine, or of a collection, that is called the reason of a step
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
@@ -62,11 +63,11 @@ def _size(tokens: pd.Series) -> np.ndarray:
 def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launches: bool) -> str:  # a row of pandas
     excess = row["ns"] - median["ns"]
     queued, throttled, stolen = (row[name] - median[name] for name in KEPT)
-    if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
+    if _tells(row["gc_ns"], GC_PART * excess):
         return f"garbage collection: {us(row['gc_ns'])}"
-    if queued > QUEUED_PART * max(excess, 0) and queued > 1e6:
+    if _tells(queued, QUEUED_PART * excess):
         return busy(row["queued_ns"], over_quota=throttled > QUEUED_PART * queued)
-    if stolen > QUEUED_PART * max(excess, 0) and stolen > 1e6:
+    if _tells(stolen, QUEUED_PART * excess):
         return f"the hypervisor took {us(row['stolen_ns'])} of a core on the mean (steal)"
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
@@ -77,6 +78,11 @@ def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launc
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
     return f"{title(phase, launches)} took {us(more)} more than usual"
+
+
+def _tells(ns: float, least_ns: float) -> bool:
+    """Whether what kept a step from going on is long enough to be its reason."""
+    return ns > max(least_ns, LEAST_REASON_NS)
 
 
 def busy(queued_ns: float, over_quota: bool = False) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from enginescope_plugin import LISTENER, NVTX, TRACE
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from probes.errors import EnginescopeError
 from probes.processes.engine import EngineFailed, EngineProcess
 from probes.programs import program

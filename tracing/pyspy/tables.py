@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from probes.plurals import counted
+from probes.console import counted
 from tracing.breakdown.otherwatchers import SampledLine, SampledStage, SampledThread, SampleSummary
 from tracing.pyspy import attribution, lost, recording, samples, stacks
 from tracing.pyspy.events import Stack

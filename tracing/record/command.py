@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enginescope_plugin import NVTX, TRACE
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from probes.errors import EnginescopeError, usage_error
 from probes.privacy.secretvalues import secret_variables, secret_words
 from tracing.nsys import capture

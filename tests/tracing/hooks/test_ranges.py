@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from tests.tracing.traces import TraceWriter, process_file
 from tracing.events import layout
 from tracing.hooks import install, ranges
@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
-from probes import nvtxlibrary
+from probes.devices import nvtxlibrary
 from tracing.events import layout
 from tracing.hooks import _recorder, ranges
 from tracing.hooks.device.eventcalls import EventMethods

@@ -6,8 +6,7 @@ from html import escape as escape_html
 
 from rich.console import Console
 
-from probes.console import Rows, percent, table, us
-from probes.plurals import counted
+from probes.console import Rows, counted, percent, table, us
 from tracing.breakdown.otherwatchers import (
     GpuStage,
     GpuSummary,
